@@ -1,0 +1,1 @@
+"""Device links, pairing and the actors that stand in for constrained devices."""

@@ -1,0 +1,1 @@
+"""SD card images: build, customise, flash, verify, boot."""

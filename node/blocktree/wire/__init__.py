@@ -1,0 +1,33 @@
+"""Canonical CBOR records and the frames that carry them on a link.
+
+`SPEC.md` states the bytes; `tests/vectors/record` and `tests/vectors/frame` pin them.
+"""
+
+from blocktree.wire.cbor import Body
+from blocktree.wire.frame import BODY_MAX, HEAD_MAX, FrameReader, encode_frame
+from blocktree.wire.record import (
+    Record,
+    body_field,
+    body_of,
+    carries_body,
+    decode,
+    encode,
+    record,
+    with_body,
+)
+
+__all__ = [
+    "BODY_MAX",
+    "HEAD_MAX",
+    "Body",
+    "FrameReader",
+    "Record",
+    "body_field",
+    "body_of",
+    "carries_body",
+    "decode",
+    "encode",
+    "encode_frame",
+    "record",
+    "with_body",
+]

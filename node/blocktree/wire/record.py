@@ -1,0 +1,343 @@
+"""Records: frozen dataclasses as canonical CBOR arrays `[code, field, field, …]`.
+
+`@record(code)` compiles a writer and a reader from the annotations once, so a record costs a few
+concatenations on the way out, and one library call and a type check a field on the way in. What
+decodes is exactly what would have been encoded: `decode` writes it again and compares, which
+refuses tags, indefinite lengths, over-long integers and trailing bytes at once.
+
+A class may declare one `Body` field (`body_field()`): it travels raw beside the record in its frame
+and never passes through CBOR.
+"""
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import cbor2
+
+from blocktree.fault import Fault, Kind
+from blocktree.wire import cbor
+from blocktree.wire.cbor import Body, Write
+
+_BODY = "blocktree body"
+_DEPTH_MAX = 32
+_INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
+_Read = Callable[[Any], Any]
+_T = TypeVar("_T")
+_R = TypeVar("_R", bound="Record")
+
+
+class Record:
+    """What every record class inherits: `@record(code) @dataclass(frozen=True, slots=True)`."""
+
+    __slots__ = ()
+    record_code: ClassVar[int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Codec:
+    cls: type
+    write: Write
+    read: Callable[[list[Any]], Any]
+    body: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Field:
+    """How a value of one type is written, and read from what CBOR gave.
+
+    `quick` is an expression on `{0}` that is true for what needs no reading; "" if there is none.
+    """
+
+    write: Write
+    read: _Read
+    quick: str = ""
+
+
+_codecs: dict[int, _Codec] = {}
+
+
+def body_field() -> Any:
+    """Declare the field that travels raw in the frame's body; it must be the last field."""
+    return dataclasses.field(default=b"", metadata={_BODY: True})
+
+
+def record(code: int) -> Callable[[type[_R]], type[_R]]:
+    """Give a frozen dataclass its number on the wire and compile its codec."""
+
+    def register(cls: type[_R]) -> type[_R]:
+        assert hasattr(cls, "__dataclass_fields__"), f"{cls.__name__} is not a dataclass"
+        known = _codecs.get(code)
+        assert known is None or known.cls.__qualname__ == cls.__qualname__, f"{code:#x} is taken"
+        cls.record_code = code
+        _codecs[code] = _compile(cls, code)
+        return cls
+
+    return register
+
+
+def encode(value: Record) -> bytes:
+    """The canonical bytes of a record, without its body."""
+    return _codecs[value.record_code].write(value)
+
+
+def decode(data: Body, expected: type[_T]) -> _T:
+    """Read one record of class `expected` (or of any class, for `Record`).
+
+    Raises:
+        Fault: MALFORMED if the bytes are not the canonical encoding of such a record.
+    """
+    try:
+        plain = cbor2.loads(data, max_depth=_DEPTH_MAX, allow_indefinite=False)
+        value = _open_record(plain)
+        canonical = _close_record(value) == data or cbor2.dumps(plain) == data
+    except Fault:
+        raise
+    except (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError) as cause:
+        raise Fault(Kind.MALFORMED, f"not a record: {cause}") from cause
+    if not canonical:
+        raise Fault(Kind.MALFORMED, "not a record: its encoding is not canonical")
+    if not isinstance(value, expected):
+        raise Fault(
+            Kind.MALFORMED, f"expected {expected.__name__}, received {type(value).__name__}"
+        )
+    return value
+
+
+def body_of(value: Record) -> Body:
+    """The raw body of a record, empty when its class declares none."""
+    name = _codecs[value.record_code].body
+    return b"" if name is None else getattr(value, name)
+
+
+def carries_body(value: Record) -> bool:
+    """Whether the class of this record declares a body."""
+    return _codecs[value.record_code].body is not None
+
+
+def with_body(value: _R, body: Body) -> _R:
+    """The same record carrying `body`.
+
+    Raises:
+        Fault: MALFORMED if there is a body but the class declares none.
+    """
+    name = _codecs[value.record_code].body
+    if name is None:
+        if len(body):
+            raise Fault(Kind.MALFORMED, f"{type(value).__name__} does not carry a body")
+        return value
+    return typing.cast(_R, dataclasses.replace(typing.cast(Any, value), **{name: body}))
+
+
+def _compile(cls: type, code: int) -> _Codec:
+    hints = typing.get_type_hints(cls)
+    plain = [f for f in dataclasses.fields(cls) if not f.metadata.get(_BODY)]
+    bodies = [f.name for f in dataclasses.fields(cls) if f.metadata.get(_BODY)]
+    assert len(bodies) <= 1, f"{cls.__name__} has two bodies"
+    names = [f.name for f in plain]
+    fields = [_field(hints[name]) for name in names]
+    needed = sum(f.default is f.default_factory is dataclasses.MISSING for f in plain)
+    return _Codec(
+        cls,
+        _compile_writer(code, names, fields),
+        _compile_reader(cls, needed, fields),
+        bodies[0] if bodies else None,
+    )
+
+
+def _compile_writer(code: int, names: list[str], fields: list[_Field]) -> Write:
+    """One expression per class, without a loop at run time; byte strings are copied once."""
+    scope: dict[str, Any] = {f"w{i}": field.write for i, field in enumerate(fields)}
+    scope |= {
+        "head": cbor.head,
+        "first": cbor.array_head(len(names) + 1) + cbor.write_int(code),
+    }
+    parts = [
+        f"head(0x40, len(v.{name})), v.{name}" if field is _BYTES_FIELD else f"w{i}(v.{name})"
+        for i, (name, field) in enumerate(zip(names, fields, strict=True))
+    ]
+    source = f"lambda v: b''.join(({', '.join(['first', *parts])},))"
+    return typing.cast(Write, eval(source, scope))  # noqa: S307 - our own field names only
+
+
+def _compile_reader(cls: type, needed: int, fields: list[_Field]) -> Callable[[list[Any]], Any]:
+    """A quick way, written out, for what is in order; else the way that says what is wrong."""
+    careful = _careful_reader(cls, needed, fields)
+    items = [f"a{i}" for i in range(len(fields))]
+    checks = [f.quick.format(item) for f, item in zip(fields, items, strict=True) if f.quick]
+    values = [
+        item if field.quick else f"r{i}({item})"
+        for i, (item, field) in enumerate(zip(items, fields, strict=True))
+    ]
+    source = f"""
+def read(plain):
+    if len(plain) == {len(fields) + 1}:
+        {", ".join(["_", *items])}, = plain
+        if {" and ".join(checks) or "True"}:
+            try:
+                return cls({", ".join(values)})
+            except Fault as fault:
+                raise fault.at(cls.__name__) from None
+    return careful(plain)
+"""
+    scope: dict[str, Any] = {f"r{i}": field.read for i, field in enumerate(fields)}
+    scope |= {"cls": cls, "careful": careful, "Fault": Fault}
+    exec(source, scope)  # noqa: S102 - numbers and our own words only
+    return typing.cast("Callable[[list[Any]], Any]", scope["read"])
+
+
+def _careful_reader(cls: type, needed: int, fields: list[_Field]) -> Callable[[list[Any]], Any]:
+    most = len(fields)
+
+    def read(plain: list[Any]) -> Any:
+        count = len(plain) - 1
+        if not needed <= count <= most:
+            raise Fault(Kind.MALFORMED, f"{cls.__name__} with {count} fields")
+        try:
+            return cls(*[f.read(item) for f, item in zip(fields, plain[1:], strict=False)])
+        except Fault as fault:
+            raise fault.at(cls.__name__) from None
+
+    return read
+
+
+def _open_record(plain: Any) -> Any:
+    if type(plain) is not list or not plain or type(plain[0]) is not int:
+        raise Fault(Kind.MALFORMED, "not a record: no code")
+    codec = _codecs.get(plain[0])
+    if codec is None:
+        raise Fault(Kind.MALFORMED, f"no record has the code {plain[0]:#x}")
+    return codec.read(plain)
+
+
+def _close_record(value: Record) -> bytes:
+    return _codecs[value.record_code].write(value)
+
+
+def _read_scalar(kind: type) -> _Read:
+    def read(item: Any) -> Any:
+        if type(item) is not kind:
+            raise Fault(Kind.MALFORMED, f"expected {kind.__name__}, got {type(item).__name__}")
+        return item
+
+    return read
+
+
+def _read_int(item: Any) -> Any:
+    if type(item) is not int or not _INTEGER_MIN <= item <= _INTEGER_MAX:
+        raise Fault(Kind.MALFORMED, "expected a 64-bit integer")
+    return item
+
+
+_BYTES_FIELD = _Field(cbor.write_bytes, _read_scalar(bytes), "type({0}) is bytes")
+_SCALARS: dict[Any, _Field] = {
+    int: _Field(
+        cbor.write_int,
+        _read_int,
+        f"type({{0}}) is int and {_INTEGER_MIN} <= {{0}} <= {_INTEGER_MAX}",
+    ),
+    bytes: _BYTES_FIELD,
+    str: _Field(cbor.write_text, _read_scalar(str), "type({0}) is str"),
+    bool: _Field(cbor.write_bool, _read_scalar(bool), "type({0}) is bool"),
+    float: _Field(cbor.write_float, _read_scalar(float), "type({0}) is float"),
+}
+
+
+def _field(hint: Any) -> _Field:
+    while hasattr(hint, "__supertype__"):
+        hint = hint.__supertype__
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _union(typing.get_args(hint))
+    if origin is tuple:
+        return _tuple(typing.get_args(hint))
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if hint is Record:
+        return _Field(_close_record, _open_record)
+    if isinstance(hint, type) and issubclass(hint, enum.IntEnum):
+        return _Field(cbor.write_int, _read_enum(hint))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _Field(_close_record, _read_nested((hint,)))
+    raise TypeError(f"a record cannot hold {hint}")
+
+
+def _read_enum(kind: type[enum.IntEnum]) -> _Read:
+    members = {int(member): member for member in kind}
+
+    def read(item: Any) -> Any:
+        if type(item) is not int or item not in members:
+            raise Fault(Kind.MALFORMED, f"{item!r} is not a {kind.__name__}")
+        return members[item]
+
+    return read
+
+
+def _read_nested(kinds: tuple[type, ...]) -> _Read:
+    def read(item: Any) -> Any:
+        value = _open_record(item)
+        if not isinstance(value, kinds):
+            raise Fault(Kind.MALFORMED, f"{type(value).__name__} does not belong here")
+        return value
+
+    return read
+
+
+def _union(choices: tuple[Any, ...]) -> _Field:
+    """`X | None`, or a union of records told apart by their codes."""
+    real = tuple(choice for choice in choices if choice is not types.NoneType)
+    if len(real) > 1:
+        assert all(dataclasses.is_dataclass(choice) for choice in real), choices
+        field = _Field(_close_record, _read_nested(real))
+    else:
+        field = _field(real[0])
+    if len(real) == len(choices):
+        return field
+    read = field.read
+    return _Field(
+        cbor.write_optional(field.write), lambda item: None if item is None else read(item)
+    )
+
+
+def _tuple(items: tuple[Any, ...]) -> _Field:
+    if len(items) == 2 and items[1] is Ellipsis:
+        return _sequence(_field(items[0]))
+    fields = [_field(item) for item in items]
+
+    def read(item: Any) -> Any:
+        if type(item) is not list or len(item) != len(fields):
+            raise Fault(Kind.MALFORMED, f"expected {len(fields)} items")
+        return tuple(field.read(part) for field, part in zip(fields, item, strict=True))
+
+    return _Field(cbor.write_fixed([field.write for field in fields]), read)
+
+
+def _sequence(field: _Field) -> _Field:
+    scalar = next((kind for kind in (int, bytes, str) if _SCALARS[kind] is field), None)
+    if scalar is not None:
+        return _Field(cbor.write_scalars(field.write), _read_scalars(scalar, field.read))
+    read_one = field.read
+
+    def read(item: Any) -> Any:
+        if type(item) is not list:
+            raise Fault(Kind.MALFORMED, "expected a list")
+        return tuple([read_one(part) for part in item])
+
+    return _Field(cbor.write_sequence(field.write), read)
+
+
+def _read_scalars(kind: type, read_one: _Read) -> _Read:
+    """Lists of thousands of digests are looked over without a call for each."""
+
+    def read(item: Any) -> Any:
+        if type(item) is not list:
+            raise Fault(Kind.MALFORMED, "expected a list")
+        fits = set(map(type, item)) <= {kind}
+        if fits and kind is int and item:
+            fits = min(item) >= _INTEGER_MIN and max(item) <= _INTEGER_MAX
+        return tuple(item) if fits else tuple([read_one(part) for part in item])
+
+    return read
