@@ -1,0 +1,125 @@
+"""Headers: the signed, versioned record of one file, the only mutable thing in the store.
+
+The signature is the last field, so what is signed is a prefix of what is stored: every byte before
+the signature's own 66, behind a context string. Nothing is encoded twice to verify it, and one
+SHA-256 over the stored bytes (signature included) is what the next version names as `previous`.
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace as _replace
+from enum import IntEnum, unique
+from hashlib import sha256
+
+from blocktree.fault import Fault, Kind
+from blocktree.keys.principal import SIGNATURE_BYTES, Key, Principal
+from blocktree.names import FileId, PrincipalId
+from blocktree.wire import Record, decode, encode, record
+
+SECTOR_BYTES = 64 << 10  # the default sector size of a file
+SECTOR_BYTES_MIN = 4 << 10
+SECTOR_BYTES_MAX = 1 << 20
+DIRECTORY_SECTOR_BYTES = 16 << 10  # the most that one bucket of a directory may hold
+INLINE_MAX = 2048  # plain bytes of content that fit into the header
+LINK_MAX = 4095  # bytes of a symbolic link's target, which is always in the header (PATH_MAX - 1)
+HEADER_BYTES_MAX = 128 << 10
+
+_CONTEXT = b"blocktree header 1\0"
+_SIGNATURE_FIELD = b"\x58\x40"  # a CBOR byte string of 64 bytes begins so
+_TAIL = len(_SIGNATURE_FIELD) + SIGNATURE_BYTES
+_UNSIGNED = bytes(SIGNATURE_BYTES)
+
+
+@unique
+class FileKind(IntEnum):
+    """What a file is; fixed when it is created."""
+
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3  # its content is the target
+    ACTOR = 4
+
+
+@unique
+class Cipher(IntEnum):
+    """How sectors and inline content are sealed."""
+
+    PLAIN = 0  # public: readable without a key, still hashed and signed
+    AES_256_GCM = 1
+    CHACHA20_POLY1305 = 2
+
+
+@record(0x0401)
+@dataclass(frozen=True, slots=True)
+class Header(Record):
+    """One version of one file. `check.check_header` states which combinations are well formed."""
+
+    file: FileId
+    kind: FileKind
+    version: int  # 1, 2, 3, … without gaps
+    size: int  # bytes of content; of a directory: bytes of its entries (`directory`)
+    sector_size: int  # bytes, a power of two
+    cipher: Cipher
+    epoch: int  # of the key that seals inline content and new sectors
+    root: bytes  # digest of the hash tree's root; b"": no sectors, or holes only
+    inline: bytes  # sealed content of a small file; b"": none
+    mode: int  # permission bits
+    uid: int
+    gid: int
+    mtime_ns: int  # since 1970, may be negative
+    ctime_ns: int
+    links: int  # names that directories have for the file
+    parent: FileId  # the directory whose rights govern it; the root directory's is itself
+    previous: bytes  # SHA-256 of the version before; b"" for version 1
+    access: bytes  # encoded `caps.Access`, directories only; b"": only what is inherited
+    attributes: bytes  # sealed extended attributes; b"": none
+    past_keys: bytes  # earlier keys, sealed with the present one; b"": none
+    writer: PrincipalId  # whose signature this is
+    signature: bytes = _UNSIGNED  # r || s
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHeader:
+    """A header with the bytes that it was read from: decoded and hashed once, then handed on."""
+
+    header: Header
+    encoded: bytes
+    digest: bytes  # SHA-256 of `encoded`, 32 bytes: what the next version names as `previous`
+
+
+def load_header(encoded: bytes) -> SignedHeader:
+    """Read a header; its signature and form are not judged here (`verify_header`, `check`).
+
+    Raises:
+        Fault: MALFORMED if the bytes are not a signed header, TOO_LARGE over HEADER_BYTES_MAX.
+    """
+    if len(encoded) > HEADER_BYTES_MAX:
+        raise Fault(Kind.TOO_LARGE, f"a header of {len(encoded)} bytes")
+    header = decode(encoded, Header)
+    if encoded[-_TAIL:] != _SIGNATURE_FIELD + header.signature:  # as when it is left out
+        raise Fault(Kind.MALFORMED, "a header without a signature")
+    return SignedHeader(header, encoded, sha256(encoded).digest())
+
+
+def sign_header(header: Header, key: Key) -> SignedHeader:
+    """Sign `header` as `key`'s principal, whatever its `writer` and `signature` said before."""
+    bare = _replace(header, writer=key.principal.id, signature=_UNSIGNED)
+    signed = encode(bare)[:-_TAIL]
+    signature = key.sign(_CONTEXT + signed)
+    encoded = signed + _SIGNATURE_FIELD + signature
+    return SignedHeader(_replace(bare, signature=signature), encoded, sha256(encoded).digest())
+
+
+def verify_header(signed: SignedHeader, writer: Principal) -> None:
+    """Check that `writer` signed exactly these bytes; his rights are another question.
+
+    Raises:
+        Fault: DENIED if the header names another writer, DAMAGED if the signature is not his.
+    """
+    if signed.header.writer != writer.id:
+        raise Fault(
+            Kind.DENIED, "a header that names another writer", path=signed.header.file.hex()
+        )
+    try:
+        writer.verify(signed.header.signature, _CONTEXT + signed.encoded[:-_TAIL])
+    except Fault as fault:
+        raise fault.at(signed.header.file.hex()) from None
