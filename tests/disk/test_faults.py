@@ -1,0 +1,252 @@
+"""A disk that is full or fails: said clearly, and nothing acknowledged is lost."""
+
+import errno
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
+from blocktree.fault import Fault, Kind
+from blocktree.names import Digest
+from disk.rig import (
+    KEEPER,
+    SMALL,
+    Run,
+    blob_of,
+    check,
+    entry_of,
+    fault_of,
+    log_of,
+    mark_of,
+    open_disk,
+)
+
+
+class Failing:
+    """Makes the n-th operation that changes something fail."""
+
+    def __init__(self, at: int, number: int) -> None:
+        self.left = at
+        self.number = number
+        self.verb = ""
+
+    def before(self, verb: str, _name: str) -> None:
+        if verb in {"read", "open"}:
+            return
+        self.left -= 1
+        if self.left == 0:
+            self.verb = verb
+            raise OSError(self.number, os.strerror(self.number))
+
+    def commit(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.verb = "commit"
+            kind = Kind.NO_SPACE if self.number == errno.ENOSPC else Kind.FAILED
+            raise Fault(kind, "the index failed")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_of_any_operation_is_a_fault_and_costs_nothing_acknowledged(number: int) -> None:
+    verbs: set[str] = set()
+    for at in range(1, 130):
+        files, index = SimulatedFiles(), MemoryIndex()
+        run = Run(open_disk(files, index), 11)
+        failing = Failing(at, number)
+        files.before, index.on_commit = failing.before, failing.commit
+        fault = None
+        for _ in range(120):
+            try:
+                run.step()
+            except Fault as caught:
+                fault = caught
+                break
+        files.before = index.on_commit = None
+        if not failing.verb:
+            break
+        verbs.add(failing.verb)
+        if fault is None:
+            # Removals are made up for at the next start; deleting never needs room.
+            assert failing.verb in {"remove", "sync_directory", "append"}
+            check(open_disk(files.crash_by(random.Random(at)), index), run.truth)
+            continue
+        fits = number == errno.ENOSPC and failing.verb in {"append", "create", "commit"}
+        assert fault.kind is (Kind.NO_SPACE if fits else Kind.FAILED)
+        if not fits and failing.verb != "create":
+            with pytest.raises(Fault) as again:
+                run.disk.sync()
+            assert again.value is fault or again.value.kind is Kind.FAILED
+        check(open_disk(files.crash_by(random.Random(at)), index), run.truth)
+    assert verbs >= {"append", "sync", "create", "commit", "sync_directory"}
+
+
+def test_after_a_failed_sync_every_call_gives_the_same_fault() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=[entry_of(1)]))
+    files.before = Failing(1, errno.EIO).before
+    with pytest.raises(Fault) as first:
+        disk.sync()
+    files.before = None
+    calls: list[Callable[[], object]] = [
+        disk.sync,
+        lambda: disk.append(Batch(entries=[entry_of(2)])),
+        lambda: disk.checkpoint({}, mark_of(0)),
+        lambda: disk.compact(mark_of(0)),
+        lambda: disk.reclaim(1000),
+        lambda: disk.begin_restore(mark_of(9)),
+        disk.repaired,
+    ]
+    for call in calls:
+        with pytest.raises(Fault) as caught:
+            call()
+        assert caught.value is first.value
+    assert first.value.kind is Kind.FAILED
+
+
+def test_a_full_disk_refuses_blobs_first_then_entries_and_still_deletes() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    limits = Limits(segment=1 << 17, batch=1 << 17, reserve=40_000)
+    disk = open_disk(files, index, limits)
+    old = [blob_of(bytes([n]) * 3000) for n in range(30)]
+    disk.append(Batch(blobs=old, entries=[entry_of(1)]))
+    disk.sync()
+    files.capacity = len(b"".join(files.everything().values())) + 30_000
+    with pytest.raises(Fault) as caught:
+        disk.append(Batch(blobs=[blob_of(b"new")]))
+    assert caught.value.kind is Kind.NO_SPACE
+    assert caught.value.next_step
+    disk.append(Batch(entries=[entry_of(2)]))
+    files.capacity -= 25_000
+    with pytest.raises(Fault) as caught:
+        disk.append(Batch(entries=[entry_of(3)]))
+    assert caught.value.kind is Kind.NO_SPACE
+    assert disk.read_blob(old[3][0]) == old[3][1]
+    disk.delete_blobs([digest for digest, _ in old[:-1]])
+    disk.sync()
+    assert log_of(disk) == (1, (entry_of(1), entry_of(2)))
+
+
+def test_deleting_and_reclaiming_makes_room_again() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    limits = Limits(segment=1 << 15, batch=1 << 15, reserve=20_000)
+    disk = open_disk(files, index, limits)
+    files.capacity = 300_000
+    blobs: list[tuple[Digest, bytes]] = []
+    fault = None
+    while fault is None:
+        blobs.append(blob_of(b"%06d" % len(blobs) * 400))
+        fault = fault_of(lambda: disk.append(Batch(blobs=blobs[-1:])))
+    assert fault.kind is Kind.NO_SPACE
+    blobs.pop()
+    disk.checkpoint({}, mark_of(0))
+    disk.delete_blobs([digest for digest, _ in blobs[::2]])
+    for _ in range(60):
+        disk.reclaim(20_000)
+        disk.checkpoint({}, mark_of(0))
+    disk.append(Batch(blobs=[blob_of(b"new" * 1000)]))
+    assert disk.stats().free > 90_000
+    for digest, payload in blobs[1::2]:
+        assert disk.read_blob(digest, verify=True) == payload
+
+
+def test_what_a_full_disk_cut_off_is_not_read_back() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=[entry_of(1)]))
+    disk.sync()
+    size = len(files.contents("segment-00000001"))
+    files.capacity = sum(map(len, files.everything().values())) + 2150  # less than the heads need
+    with pytest.raises(Fault) as caught:
+        disk.append(Batch(entries=[entry_of(2, 1, b"x" * 100), entry_of(3, 1, b"y" * 2000)]))
+    assert caught.value.kind is Kind.NO_SPACE
+    assert disk.log.last_index == 1
+    assert len(files.contents("segment-00000001")) == size
+    files.capacity = 1 << 30
+    disk.append(Batch(entries=[entry_of(2, 2)]))
+    disk.sync()
+    assert log_of(open_disk(files, index)) == (1, (entry_of(1), entry_of(2, 2)))
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    files = OsFiles(tmp_path)
+    program = (
+        "import sys\n"
+        "from blocktree.disk import OsFiles\n"
+        "from blocktree.fault import Fault\n"
+        "try:\n    OsFiles(sys.argv[1])\nexcept Fault as fault:\n    print(fault.kind.name)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "BUSY\n"
+    files.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    program = (
+        "import sys, os, hashlib\n"
+        "from blocktree.disk import *\n"
+        "from blocktree.raft import *\n"
+        "from disk.rig import *\n"
+        "root = sys.argv[1]\n"
+        "disk = open_disk(OsFiles(root), LmdbIndex(root + '/index'))\n"
+        "for n in range(1, 100000):\n"
+        "    disk.append(Batch(blobs=[blob_of(b'%d' % n * 500)], entries=[entry_of(n)]))\n"
+        "    disk.sync()\n"
+        "    if n % 7 == 0: disk.checkpoint({b'n': b'%d' % n}, mark_of(n))\n"
+        "    print(n, flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(60)]
+        process.kill()
+    last = int(lines[-1])
+    disk = open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"))
+    assert disk.log.last_index >= last
+    for n in range(1, last + 1):
+        digest, payload = blob_of(b"%d" % n * 500)
+        assert disk.read_blob(digest, verify=True) == payload
+    assert int(disk.table_get(b"n") or b"0") == disk.saved().mark.index
+    disk.close()
+
+
+def test_an_unreadable_index_file_is_said_and_can_be_rebuilt(tmp_path: Path) -> None:
+    disk = open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"))
+    digest, payload = blob_of(b"kept")
+    disk.append(Batch(blobs=[(digest, payload)], entries=[entry_of(1)]))
+    disk.checkpoint({}, mark_of(0))
+    disk.close()
+    (tmp_path / "index" / "data.mdb").write_bytes(b"rubbish" * 2000)
+    with pytest.raises(Fault) as caught:
+        LmdbIndex(tmp_path / "index")
+    assert caught.value.kind is Kind.DAMAGED
+    index = LmdbIndex(tmp_path / "index", anew=True)
+    disk = Disk.rebuild(OsFiles(tmp_path), index, SMALL, KEEPER)
+    assert disk.damage is None
+    assert disk.read_blob(digest) == payload
+    assert log_of(disk) == (1, (entry_of(1),))
+    disk.close()
+
+
+def test_bytes_that_the_index_knows_and_a_lying_disk_lost_are_noticed() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=[entry_of(1)]))
+    disk.sync()
+    files.lies = True
+    disk.append(Batch(entries=[entry_of(2)]))
+    disk.checkpoint({}, mark_of(1))
+    with pytest.raises(Fault) as caught:
+        open_disk(files.crash(lambda *_: False), index)
+    assert caught.value.kind is Kind.DAMAGED

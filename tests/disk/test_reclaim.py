@@ -1,0 +1,191 @@
+"""Space comes back a bounded step at a time, under readers, and nothing live is lost."""
+
+import threading
+from pathlib import Path
+
+from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
+from blocktree.fault import Fault, Kind
+from blocktree.names import Digest
+from disk.rig import blob_of, entry_of, log_of, mark_of, open_disk, rebuild_disk
+
+LIMITS = Limits(segment=1 << 16, batch=1 << 16, reserve=0)
+
+
+def fill(disk: Disk, count: int) -> list[tuple[Digest, bytes]]:
+    blobs = [blob_of(b"%06d" % n * 300) for n in range(count)]
+    for at, blob in enumerate(blobs):
+        disk.append(Batch(blobs=[blob], entries=[entry_of(at + 1)], kept=at % 2 == 0, stamp=at))
+    disk.checkpoint({}, mark_of(count))
+    return blobs
+
+
+def drain(disk: Disk, budget: int) -> int:
+    steps = 0
+    while not (done := disk.reclaim(budget)).idle:
+        assert done.moved + done.scanned <= budget + 8192
+        steps += 1
+    return steps
+
+
+def test_mostly_dead_segments_are_copied_out_and_removed() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 400)
+    disk.compact(mark_of(390))
+    live = blobs[::5]
+    disk.delete_blobs(dict(blobs).keys() - dict(live).keys())
+    before = disk.stats()
+    assert drain(disk, 30_000) > 10
+    waiting = disk.reclaim(1).waiting
+    assert waiting > 5
+    assert disk.stats().segments > before.segments
+    disk.checkpoint({}, mark_of(400))
+    after = disk.stats()
+    assert after.segments < before.segments / 2
+    assert after.live == before.live
+    assert after.dead < after.live
+    for here in (disk, open_disk(files, index, LIMITS), rebuild_disk(files, MemoryIndex(), LIMITS)):
+        for digest, payload in live:
+            assert here.read_blob(digest, verify=True) == payload
+        assert here.missing(digest for digest, _ in blobs) == [
+            digest for digest, _ in blobs if digest not in dict(live)
+        ]
+        assert log_of(here) == (391, tuple(entry_of(n) for n in range(391, 401)))
+        assert here.stats().live == before.live
+
+
+def test_live_entries_of_an_old_segment_are_moved_too() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 200)
+    disk.delete_blobs([digest for digest, _ in blobs])
+    drain(disk, 1 << 20)
+    disk.checkpoint({}, mark_of(200))
+    assert "segment-00000001" not in files.names()
+    expected = 1, tuple(entry_of(n) for n in range(1, 201))
+    for here in (disk, open_disk(files, index, LIMITS), rebuild_disk(files, MemoryIndex(), LIMITS)):
+        assert log_of(here) == expected
+        assert here.damage is None
+
+
+def test_staged_stays_staged_and_kept_stays_kept_when_moved() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 100)
+    disk.delete_blobs([digest for digest, _ in blobs[:80]])
+    drain(disk, 1 << 20)
+    staged = sorted(digest for digest, _ in blobs[81::2])
+    for here in (disk, open_disk(files, index, LIMITS)):
+        assert sorted(here.staged(before=1000)) == staged
+        assert here.staged(before=82) == [blobs[81][0]]
+
+
+def test_a_damaged_blob_keeps_its_segment_until_it_is_repaired() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 100)
+    bad, other = blobs[3], blobs[4]
+    disk.compact(mark_of(100))
+    disk.delete_blobs([digest for digest, _ in blobs if digest not in (bad[0], other[0])])
+    name = "segment-00000001"
+    files.flip(name, files.contents(name).index(bad[1]) + 1)
+    drain(disk, 1 << 20)
+    assert disk.missing([bad[0], other[0]]) == [bad[0]]
+    disk.checkpoint({}, mark_of(100))
+    drain(disk, 1 << 20)
+    disk.append(Batch(blobs=[bad]))
+    disk.checkpoint({}, mark_of(100))
+    drain(disk, 1 << 20)
+    disk.checkpoint({}, mark_of(100))
+    assert name not in files.names()
+    assert disk.read_blob(bad[0], verify=True) == bad[1]
+    assert disk.read_blob(other[0], verify=True) == other[1]
+
+
+def test_readers_never_fail_while_segments_are_moved_and_removed(tmp_path: Path) -> None:
+    disk = open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"), LIMITS)
+    blobs = fill(disk, 200)
+    live = blobs[::4]
+    failures: list[BaseException] = []
+    reads = 0
+    stop = threading.Event()
+
+    def read() -> None:
+        nonlocal reads
+        while not stop.is_set():
+            try:
+                for digest, payload in live:
+                    assert disk.read_blob(digest, verify=True) == payload
+                    disk.log.entries(196, 201, 1000)
+                    reads += 1
+            except BaseException as error:
+                failures.append(error)
+                return
+
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    disk.delete_blobs([d for d, _ in blobs if d not in dict(live)])
+    disk.compact(mark_of(190))
+    for turn in range(12):
+        drain(disk, 1 << 20)
+        disk.checkpoint({}, mark_of(200))
+        some = [blob_of(b"%d-%d" % (turn, n) * 400) for n in range(30)]
+        disk.append(Batch(blobs=some))
+        disk.delete_blobs([digest for digest, _ in some])
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    assert reads > 100
+    disk.close()
+
+
+def test_a_checkpoint_that_finds_no_room_first_removes_what_was_emptied() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 200)
+    disk.compact(mark_of(200))
+    disk.delete_blobs([digest for digest, _ in blobs])
+    drain(disk, 1 << 20)
+    before = len(files.names())
+
+    def full() -> None:
+        if len(files.names()) == before and index.on_commit is full:
+            index.on_commit = None
+            raise Fault(Kind.NO_SPACE, "no room")
+
+    index.on_commit = full
+    disk.checkpoint({b"a": b"1"}, mark_of(200))
+    assert len(files.names()) < before - 3
+    assert open_disk(files, index, LIMITS).table_get(b"a") == b"1"
+
+
+def test_blobs_can_be_deleted_when_there_is_no_room_to_say_so() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    blobs = fill(disk, 200)
+    disk.compact(mark_of(200))
+    files.capacity = sum(map(len, files.everything().values()))
+    disk.delete_blobs([digest for digest, _ in blobs])
+    drain(disk, 1 << 20)
+    disk.checkpoint({}, mark_of(200))
+    assert disk.free > 200_000
+    for here in (disk, open_disk(files, index, LIMITS)):
+        assert len(here.missing(digest for digest, _ in blobs)) == 200
+        assert here.stats().live == 0
+
+
+def test_statistics_add_up() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, LIMITS)
+    fill(disk, 50)
+    stats = disk.stats()
+    sizes = [len(c) for n, c in files.everything().items() if n.startswith("segment")]
+    assert stats.live + stats.dead == sum(sizes)
+    assert stats.segments == len(sizes)
+    assert stats.uncheckpointed == 0
+    assert (stats.log_first, stats.log_last) == (1, 50)
+    assert stats.syncs == len(sizes)
+    disk.append(Batch(entries=[entry_of(51)]))
+    assert disk.stats().uncheckpointed == 64 + len(b"payload")
