@@ -1,0 +1,52 @@
+"""Two thousand stories from seeds: whatever goes wrong, promises hold and service returns."""
+
+from typing import Any
+
+import pytest
+
+from blocktree.raft.messages import Message
+from blocktree.sim import Network, Trial, run_trial
+from blocktree.wire import Record, decode, encode
+
+SEEDS = 2000
+BATCH = 100
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_no_story_breaks_a_promise(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        run_trial(seed)
+
+
+def test_the_same_seed_tells_the_same_story() -> None:
+    one, two = Trial(7, trace=True), Trial(7, trace=True)
+    assert one.run() == two.run()
+    assert one.world.story == two.world.story
+    assert one.history == two.history
+
+
+def test_the_stories_are_eventful() -> None:
+    seen = {"restores": 0, "memberships applied": 0, "lease reads": 0, "quorum reads": 0}
+    terms = 0
+    for seed in range(100):
+        trial = Trial(seed)
+        terms += trial.run().terms
+        for what in seen:
+            seen[what] += trial.judge.seen[what]
+    assert terms > 250, terms
+    assert min(seen.values()) > 10, seen
+
+
+def test_messages_that_went_over_the_wire_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    carry = Network.send
+
+    def over_the_wire(self: Network, sender: str, to: str, message: Any) -> None:
+        if isinstance(message, Message):
+            again: Record = decode(encode(message), Record)
+            assert again == message
+            message = again
+        carry(self, sender, to, message)
+
+    monkeypatch.setattr(Network, "send", over_the_wire)
+    for seed in range(20):
+        run_trial(seed)
