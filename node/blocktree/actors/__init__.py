@@ -1,0 +1,12 @@
+"""Actors: mailboxes with addresses, in this process and in others.
+
+`SPEC.md` states what travels on a link and what is promised; `tests/actors` proves it, within one
+process and over real links.
+"""
+
+from blocktree.actors.actor import Actor, Call, Done, receives
+from blocktree.actors.runtime import Runtime
+from blocktree.link import Lane
+from blocktree.names import Address
+
+__all__ = ["Actor", "Address", "Call", "Done", "Lane", "Runtime", "receives"]

@@ -1,0 +1,251 @@
+"""One running actor: its mailbox, the task that works it off, and what happens when it crashes.
+
+Invariants
+  - One message at a time; an answer promised for later does not hold up the next message, but no
+    more than `LATER_MAX` are outstanding.
+  - Every ask gets exactly one outcome: a record, a `Fault`, FAILED after a crash, or STOPPED.
+  - A crash restarts this actor and no other (one for one): at once the first time, then after
+    0.1 s x 2^n, at most 10 s; a minute without a crash is forgiven.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from blocktree.actors.actor import Actor, Call, Done, Method, dispatch_table
+from blocktree.actors.mailbox import Answer, Mailbox
+from blocktree.fault import Fault, Kind
+from blocktree.link.link import again
+from blocktree.wire import Record
+
+log = logging.getLogger(__name__)
+
+LATER_MAX = 1024
+TURN_MAX = 256  # messages worked off before other tasks have a turn
+RESTART_MIN_S = 0.1
+RESTART_MAX_S = 10.0
+FORGIVEN_S = 60.0
+CRASHES_LOGGED = 5  # with traceback, in `FORGIVEN_S`
+DONE = Done()
+_LATER = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken(Record):
+    """Said by `take` to the worker: this came of a message, see to it."""
+
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished(Record):
+    """Said by `take` to the worker: run this to its end."""
+
+    rest: Awaitable[Record | None]
+
+
+def _raise(_actor: Actor, message: _Broken, _call: Call) -> None:
+    raise message.cause
+
+
+def _finish(_actor: Actor, message: _Unfinished, _call: Call) -> Awaitable[Record | None]:
+    return message.rest
+
+
+_OWN: dict[type, Method] = {_Broken: _raise, _Unfinished: _finish}
+
+
+class Cell:
+    """Runs one actor. `make` gives the next one after a crash; without it the same goes on."""
+
+    def __init__(self, actor: Actor, make: Callable[[], Actor] | None, mailbox: Mailbox) -> None:
+        self.actor: Actor
+        self.mailbox = mailbox
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+        self._table: dict[type, Method]
+        self._plain: dict[type, Method]  # those that are not `async def`
+        self._use(actor)
+        self._later: dict[asyncio.Future[Record | None], Answer | None] = {}
+        self._later_less: asyncio.Future[None] | None = None
+        self._crashes = 0
+        self._last_crash = self._loop.time() - FORGIVEN_S
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work off messages."""
+        name = f"actor {self.actor.address}"
+        self._task = self._loop.create_task(self._run(), name=name)
+
+    async def stop(self) -> None:
+        """Interrupt the actor, answer STOPPED to all who wait, and let it clean up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        fault = Fault(Kind.STOPPED, "the actor was stopped", path=str(self.actor.address))
+        for _message, _call, answer in self.mailbox.refuse(fault):
+            refuse(answer, fault)
+        for later, answer in list(self._later.items()):
+            refuse(answer, fault)
+            later.cancel()
+        await self.actor.stopped()
+
+    def take(self, message: Record, call: Call, answer: Answer | None) -> None:
+        """Work off a message at once if the actor is idle and the method is a plain `def`.
+
+        That spares a turn of the event loop. It must be called from the top of the stack (by a
+        link that received something), never by an actor, so that actors do not run inside actors.
+        Otherwise the message goes to the mailbox, so the order of messages is kept.
+        """
+        method = self._plain.get(type(message))
+        if method is None or not self.mailbox.idle or len(self._later) >= LATER_MAX:
+            self.mailbox.put((message, call, answer))
+            return
+        try:
+            result = method(self.actor, message, call)
+        except Fault as fault:
+            refuse(answer, fault)
+            return
+        except (Exception, asyncio.CancelledError) as cause:
+            self.mailbox.put((_Broken(cause), call, answer))
+            return
+        if result is None or isinstance(result, Record):
+            if answer is not None:
+                answer.set_result(DONE if result is None else result)
+        elif inspect.iscoroutine(result):
+            self.mailbox.put((_Unfinished(result), call, answer))
+        else:
+            self._promise(result, answer)
+
+    def _use(self, actor: Actor) -> None:
+        self.actor = actor
+        table = dispatch_table(type(actor))
+        self._table = {**table, **_OWN}
+        self._plain = {
+            message: method
+            for message, method in table.items()
+            if not inspect.iscoroutinefunction(method)
+        }
+
+    async def _run(self) -> None:
+        mailbox = self.mailbox
+        queue, half = mailbox.queue, mailbox.capacity // 2
+        turn = 0
+        while True:
+            if not queue:
+                mailbox.spare()
+                await mailbox.wait()
+                turn = 0
+            elif turn >= TURN_MAX:
+                await asyncio.sleep(0)
+                turn = 0
+            turn += 1
+            message, call, answer = queue.popleft()
+            if mailbox.writers and len(queue) <= half:
+                mailbox.spare()
+            await self._work(message, call, answer)
+
+    async def _work(self, message: Record, call: Call, answer: Answer | None) -> None:
+        """Give one message to the actor, and what comes of it to whoever asked."""
+        try:
+            method = self._table.get(type(message)) or self._unknown(message)
+            result = method(self.actor, message, call)
+            if result is not None and not isinstance(result, Record):
+                result = await self._await(result, answer)
+            if answer is not None and result is not _LATER and not answer.done():
+                answer.set_result(DONE if result is None else result)
+        except Fault as fault:
+            refuse(answer, fault)
+        except asyncio.CancelledError:
+            refuse(answer, Fault(Kind.STOPPED, "the actor was stopped"))
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            await self._crashed(Fault(Kind.CANCELLED, "what it waited for was cancelled"))
+        except Exception as cause:
+            refuse(answer, self._failed(cause))
+            await self._crashed(cause)
+
+    async def _await(self, result: Any, answer: Answer | None) -> Any:
+        """An `async def` is run to its end; any other awaitable answers later."""
+        if inspect.iscoroutine(result):
+            return await result
+        while len(self._later) >= LATER_MAX:
+            self._later_less = self._loop.create_future()
+            await self._later_less
+        self._promise(result, answer)
+        return _LATER
+
+    def _promise(self, result: Any, answer: Answer | None) -> None:
+        later = asyncio.ensure_future(cast("Awaitable[Record | None]", result))
+        self._later[later] = answer
+        later.add_done_callback(self._came)
+
+    def _came(self, later: asyncio.Future[Record | None]) -> None:
+        """A promised answer is there."""
+        answer = self._later.pop(later)
+        if self._later_less is not None and not self._later_less.done():
+            self._later_less.set_result(None)
+        if later.cancelled():
+            refuse(answer, Fault(Kind.CANCELLED, "the work was cancelled"))
+            return
+        cause = later.exception()
+        if isinstance(cause, Fault):
+            refuse(answer, again(cause))
+        elif cause is not None:
+            refuse(answer, self._failed(cause))
+            self._log_crash(cause)
+        elif answer is not None and not answer.done():
+            answer.set_result(later.result() or DONE)
+
+    def _unknown(self, message: Record) -> Method:
+        name = type(message).__name__
+        raise Fault(Kind.CONTRACT, f"it does not take {name}", path=str(self.actor.address))
+
+    def _failed(self, cause: BaseException) -> Fault:
+        """What an asker may know of a crash: its class, not its words, which may hold secrets."""
+        what = f"it crashed: {type(cause).__name__}"
+        return Fault(
+            Kind.FAILED, what, path=str(self.actor.address), next_step="see the log of its process"
+        )
+
+    async def _crashed(self, cause: BaseException) -> None:
+        self._log_crash(cause)
+        await asyncio.sleep(self._pause())
+        while self._make is not None:
+            try:
+                fresh = self._make()
+                fresh.runtime, fresh.address = self.actor.runtime, self.actor.address
+                await fresh.started()
+            except Exception as again_cause:
+                self._log_crash(again_cause)
+                await asyncio.sleep(self._pause())
+            else:
+                self._use(fresh)
+                return
+
+    def _pause(self) -> float:
+        """Count a crash; the seconds to wait before going on."""
+        now = self._loop.time()
+        if now - self._last_crash >= FORGIVEN_S:
+            self._crashes = 0
+        self._last_crash = now
+        self._crashes += 1
+        pause = RESTART_MIN_S * 2.0 ** min(self._crashes - 2, 10)
+        return 0.0 if self._crashes == 1 else min(RESTART_MAX_S, pause)
+
+    def _log_crash(self, cause: BaseException) -> None:
+        """At most `CRASHES_LOGGED` in a row: a storm of messages must not fill a disk."""
+        if self._crashes < CRASHES_LOGGED:
+            log.error("actor %s crashed", self.actor.address, exc_info=cause)
+        elif self._crashes == CRASHES_LOGGED:
+            log.error("actor %s keeps crashing; no more of it is logged", self.actor.address)
+
+
+def refuse(answer: Answer | None, fault: Fault) -> None:
+    """Answer with a fault, if anybody asked."""
+    if answer is not None and not answer.done():
+        answer.set_exception(again(fault))

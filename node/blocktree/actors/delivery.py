@@ -1,0 +1,224 @@
+"""Messages to and from the actors of other processes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from blocktree.actors.cell import Cell, refuse
+from blocktree.actors.mailbox import Mailbox
+from blocktree.actors.remote import (
+    BACKLOG_MAX,
+    Form,
+    Receipt,
+    RemoteAnswer,
+    Wire,
+    encode_message,
+    encode_route,
+    read_message,
+    split_head,
+)
+from blocktree.fault import Fault, Kind
+from blocktree.link import Failure, Lane, Link, Links
+from blocktree.names import Address, Path
+from blocktree.wire import Body, Record, body_of, carries_body, decode
+
+log = logging.getLogger(__name__)
+
+WAITING_MAX = 65_536  # asks of one link that wait for answers
+ROUTES_MAX = 4096
+
+
+class Delivery:
+    """Sends over `links` and receives for the actors that `cell` finds by name.
+
+    `cell` raises `Fault` UNREACHABLE for an actor that does not run here.
+    """
+
+    def __init__(self, links: Links, cell: Callable[[str], Cell]) -> None:
+        self.wires: dict[Link, Wire] = {}
+        self._links = links
+        self._cell = cell
+        self._loop = asyncio.get_running_loop()
+        self._routes: dict[tuple[str, str], bytes] = {}
+        self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
+        links.on_frame = self._received
+        links.on_close = self._lost
+
+    async def close(self) -> None:
+        """Stop making links."""
+        tasks = list(self._connecting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- out
+
+    async def link(self, to: Path, lane: Lane, via: Link | None, timeout_s: float) -> Link:
+        """An open link to the process `to`, or to the very process at the other end of `via`.
+
+        Raises:
+            Fault: UNREACHABLE and what else `Links.connect` raises.
+        """
+        if via is not None:
+            link = self._links.beside(via, lane)
+            if link.closed is not None:
+                raise Fault(Kind.UNREACHABLE, link.closed.what, path=to)
+            return link
+        found = self._links.find(to, lane)
+        if found is not None:
+            return found
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._links.connect(to, lane)
+        except TimeoutError:
+            what = f"no link within {timeout_s:g} seconds"
+            raise Fault(Kind.UNREACHABLE, what, path=to) from None
+
+    def open_link(self, to: Path, lane: Lane, via: Link | None) -> Link | None:
+        """As `link` without waiting: None if there is none, and then one is begun."""
+        if via is not None:
+            link = self._links.beside(via, lane)
+            return link if link.closed is None else None
+        found = self._links.find(to, lane)
+        key = (to, lane)
+        if found is None and key not in self._connecting:
+            self._connecting[key] = self._loop.create_task(self._connect(to, lane))
+        return found
+
+    def tell(self, link: Link, to: Address, sender: Address | None, message: Record) -> None:
+        """Queue a message on a link.
+
+        Raises:
+            Fault: as `Link.send`.
+        """
+        head = encode_message(Form.TELL, 0, self._route(to, sender), message)
+        link.send(head, body_of(message))
+
+    async def ask(
+        self,
+        link: Link,
+        to: Address,
+        sender: Address | None,
+        message: Record,
+        answer: asyncio.Future[Record],
+    ) -> Record:
+        """Queue a message on a link and wait for the answer, or for what ends `answer` otherwise.
+
+        Raises:
+            Fault: as `Link.send`; BUSY; what the actor raised.
+        """
+        wire = self.wire(link)
+        if len(wire.waiting) >= WAITING_MAX:
+            raise Fault(Kind.BUSY, "too many asks wait for answers")
+        number = wire.number()
+        wire.waiting[number] = answer
+        try:
+            head = encode_message(Form.ASK, number, self._route(to, sender), message)
+            link.send(head, body_of(message))
+            return await answer
+        finally:
+            wire.waiting.pop(number, None)
+
+    def wire(self, link: Link) -> Wire:
+        """What is kept for a link."""
+        wire = self.wires.get(link)
+        if wire is None:
+            wire = self.wires[link] = Wire(link)
+        return wire
+
+    async def _connect(self, to: Path, lane: Lane) -> None:
+        try:
+            await self._links.connect(to, lane)
+        except Fault as fault:
+            log.debug("no link: %s", fault)
+        finally:
+            del self._connecting[to, lane]
+
+    def _route(self, to: Address, sender: Address | None) -> bytes:
+        key = (to.actor, sender.actor if sender else "")
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+            route = self._routes[key] = encode_route(*key)
+        return route
+
+    # ---- in
+
+    def _received(self, link: Link, head: bytes, body: Body) -> None:
+        """A frame came: for an actor, or for an ask that waits."""
+        form, number, route, data = split_head(head)
+        size = len(head) + len(body)
+        if form == Form.TELL:
+            self._told(link, route, data, body, Receipt(link, size))
+        elif form == Form.ASK:
+            self._asked(link, route, data, body, RemoteAnswer(link, size, number))
+        elif form == Form.ANSWER or form == Form.REFUSAL:
+            link.release(size)
+            waiting = self.wire(link).waiting.get(number)
+            if waiting is not None and not waiting.done():  # else it came too late
+                _settle(waiting, form, data, body)
+        else:
+            raise Fault(Kind.MALFORMED, f"no frame has the form {form}")
+
+    def _told(self, link: Link, route: bytes, data: bytes, body: Body, answer: Receipt) -> None:
+        try:
+            to, call = self.wire(link).route(route)
+            self._cell(to).take(read_message(data, body), call, answer)
+        except Fault as fault:
+            refuse(answer, fault)
+
+    def _asked(
+        self, link: Link, route: bytes, data: bytes, body: Body, answer: RemoteAnswer
+    ) -> None:
+        try:
+            to, call = self.wire(link).route(route)
+            cell = self._cell(to)
+            _check_room(cell.mailbox, link)
+            message = read_message(data, body)
+        except Fault as fault:
+            refuse(answer, fault)
+            return
+        cell.mailbox.asked += 1
+        answer.mailbox = cell.mailbox
+        cell.take(message, call, answer)
+
+    def _lost(self, link: Link, fault: Fault) -> None:
+        wire = self.wires.pop(link, None)
+        if wire is not None:
+            wire.lost(fault)
+
+
+def lane_of(message: Record) -> Lane:
+    """The lane for a message when nobody says: BULK for classes that carry a body."""
+    return Lane.BULK if carries_body(message) else Lane.CONTROL
+
+
+async def drained(link: Link, timeout_s: float) -> None:
+    """Wait until the link has room.
+
+    Raises:
+        Fault: BUSY if it has none in time.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            await link.drain()
+    except TimeoutError:
+        raise Fault(Kind.BUSY, "the link is full", path=link.peer.path) from None
+
+
+def _check_room(mailbox: Mailbox, link: Link) -> None:
+    if mailbox.asked >= mailbox.capacity:
+        raise Fault(Kind.BUSY, "too many ask it already")
+    if link.congested and link.backlog > BACKLOG_MAX:
+        raise Fault(Kind.BUSY, "too many answers wait to be read by who asks")
+
+
+def _settle(waiting: asyncio.Future[Record], form: int, data: bytes, body: Body) -> None:
+    try:
+        if form == Form.ANSWER:
+            waiting.set_result(read_message(data, body))
+        else:
+            waiting.set_exception(decode(data, Failure).fault())
+    except Fault as fault:
+        waiting.set_exception(fault)

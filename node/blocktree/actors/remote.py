@@ -1,0 +1,192 @@
+"""How messages of actors travel on a link, and the state kept for one link.
+
+The head of a frame is a kind, a call number, a route (who to whom) and the message; the body is
+the message's body. Routes repeat, so they are read once for each link and remembered. `SPEC.md`
+states the bytes.
+"""
+
+import asyncio
+import logging
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, unique
+
+from blocktree.actors.actor import Call
+from blocktree.actors.mailbox import Mailbox
+from blocktree.fault import Fault, Kind
+from blocktree.link import Failure, Link
+from blocktree.names import Address, parse_name
+from blocktree.wire import Body, Record, body_of, decode, encode, record, with_body
+
+log = logging.getLogger(__name__)
+
+ROUTES_MAX = 1024  # remembered for one link
+ROUTE_BYTES_MAX = 1024
+BACKLOG_MAX = 16 << 20  # bytes waiting on a link, above which further asks on it are refused
+_HEAD = struct.Struct("!BIH")
+
+
+@unique
+class Form(IntEnum):
+    """What a frame is."""
+
+    TELL = 0
+    ASK = 1
+    ANSWER = 2
+    REFUSAL = 3
+
+
+@record(0x0802)
+@dataclass(frozen=True, slots=True)
+class Route(Record):
+    """From one actor to another; the processes are those at the ends of the link."""
+
+    to: str
+    sender: str
+
+
+def encode_route(to: str, sender: str) -> bytes:
+    """A route, ready for many messages."""
+    return encode(Route(to, sender))
+
+
+def encode_message(form: Form, number: int, route: bytes, message: Record) -> bytes:
+    """The head of a frame."""
+    return _HEAD.pack(form, number, len(route)) + route + encode(message)
+
+
+def split_head(head: bytes) -> tuple[int, int, bytes, bytes]:
+    """Form, call number, route and encoded message of a frame.
+
+    Raises:
+        Fault: MALFORMED if it is too short.
+    """
+    try:
+        form, number, size = _HEAD.unpack_from(head)
+    except struct.error:
+        raise Fault(Kind.MALFORMED, "a frame too short for a message") from None
+    middle = _HEAD.size + size
+    if size > ROUTE_BYTES_MAX or middle > len(head):
+        raise Fault(Kind.MALFORMED, "a frame too short for its route")
+    return form, number, head[_HEAD.size : middle], head[middle:]
+
+
+def read_message(data: bytes, body: Body) -> Record:
+    """The message of a frame with its body.
+
+    Raises:
+        Fault: MALFORMED.
+    """
+    message = decode(data, Record)
+    return with_body(message, body) if len(body) else message
+
+
+class Wire:
+    """What the runtime keeps for one link: routes read, and asks that wait for an answer."""
+
+    __slots__ = ("_number", "_routes", "link", "waiting")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.waiting: dict[int, asyncio.Future[Record]] = {}
+        self._routes: dict[bytes, tuple[str, Call]] = {}
+        self._number = 0
+
+    def number(self) -> int:
+        """A call number that no waiting ask has."""
+        self._number = self._number % 0xFFFFFFFF + 1
+        while self._number in self.waiting:
+            self._number = self._number % 0xFFFFFFFF + 1
+        return self._number
+
+    def route(self, data: bytes) -> tuple[str, Call]:
+        """To which actor, and the `Call` it is shown.
+
+        Raises:
+            Fault: MALFORMED.
+        """
+        known = self._routes.get(data)
+        if known is None:
+            route = decode(data, Route)
+            sender = route.sender and parse_name(route.sender)
+            peer = self.link.peer
+            known = route.to, Call(Address(peer.path, sender), peer, self.link)
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+            self._routes[data] = known
+        return known
+
+    def lost(self, fault: Fault) -> None:
+        """The link is gone: nobody will answer."""
+        waiting, self.waiting = self.waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(
+                    Fault(Kind.UNREACHABLE, fault.what, path=fault.path, next_step=fault.next_step)
+                )
+
+
+class Receipt:
+    """The outcome of a told message that came on a link: it frees the link's inbound budget."""
+
+    __slots__ = ("_link", "_size")
+
+    def __init__(self, link: Link, size: int) -> None:
+        self._link = link
+        self._size = size
+
+    def done(self) -> bool:
+        """Whether the outcome was given."""
+        return self._size < 0
+
+    def set_result(self, _result: Record, /) -> None:
+        """The message was worked off."""
+        self._settle()
+
+    def set_exception(self, exception: Fault, /) -> None:
+        """The message was refused; who told it does not hear of it."""
+        log.debug("a message on %r was refused: %s", self._link, exception)
+        self._settle()
+
+    def _settle(self) -> None:
+        assert self._size >= 0, "two outcomes"
+        self._link.release(self._size)
+        self._size = -1
+
+
+class RemoteAnswer(Receipt):
+    """The outcome of an ask that came on a link; it is sent back on the same link."""
+
+    __slots__ = ("_number", "mailbox")
+
+    def __init__(self, link: Link, size: int, number: int) -> None:
+        super().__init__(link, size)
+        self._number = number
+        self.mailbox: Mailbox | None = None  # that counts it until it is answered
+
+    def set_result(self, result: Record, /) -> None:
+        """Send the answer."""
+        self._leave()
+        self._send(Form.ANSWER, result)
+
+    def set_exception(self, exception: Fault, /) -> None:
+        """Send the refusal."""
+        self._leave()
+        self._send(Form.REFUSAL, Failure.of(exception))
+
+    def _leave(self) -> None:
+        self._settle()
+        if self.mailbox is not None:
+            self.mailbox.asked -= 1
+
+    def _send(self, form: Form, outcome: Record) -> None:
+        link = self._link
+        if link.closed is not None:
+            return
+        try:
+            link.send(encode_message(form, self._number, b"", outcome), body_of(outcome))
+        except Fault as fault:
+            if fault.kind is Kind.TOO_LARGE:
+                self._send(Form.REFUSAL, Failure.of(fault))
+            else:  # a peer that does not read its answers is cut off
+                link.close(fault)

@@ -1,0 +1,251 @@
+"""The actors of one process, and messages to those of others.
+
+Promises: messages from one actor to another arrive in the order they were told, at most once, and
+not at all if a link or process breaks. Only an answer proves that an ask was worked off; a fault
+UNREACHABLE leaves it open. Every wait ends: by an answer, a fault or a timeout.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVar, cast, overload
+
+from blocktree.actors.actor import Actor, Call
+from blocktree.actors.cell import Cell
+from blocktree.actors.deadlines import Deadlines
+from blocktree.actors.delivery import Delivery, drained, lane_of
+from blocktree.actors.mailbox import Answer, Mailbox
+from blocktree.fault import Fault, Kind
+from blocktree.link import Lane, Link, Links
+from blocktree.names import Address, Path, parse_name
+from blocktree.wire import Record
+
+log = logging.getLogger(__name__)
+
+CAPACITY = 1024  # messages in a mailbox
+TELL_TIMEOUT_S = 30.0
+ASK_TIMEOUT_S = 10.0
+CALLS_MAX = 4096  # remembered
+_R = TypeVar("_R", bound=Record)
+
+
+class Runtime:
+    """Runs actors. `here` is the path of this process; without `links` it is alone."""
+
+    def __init__(self, here: Path, links: Links | None = None) -> None:
+        self.here = here
+        self.links = links
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines()
+        self._cells: dict[str, Cell] = {}
+        self._calls: dict[str, Call] = {}  # of actors of this process
+        self._delivery = None if links is None else Delivery(links, self._cell)
+
+    # ---- actors
+
+    async def spawn(
+        self, name: str, actor: Actor | Callable[[], Actor], *, capacity: int = CAPACITY
+    ) -> Address:
+        """Start an actor; when this returns, `started` has run and messages are taken.
+
+        Given a class or another callable instead of an instance, a crash starts a fresh actor;
+        an instance goes on with the state it has.
+
+        Raises:
+            Fault: EXISTS if the name is taken; whatever `started` raises.
+        """
+        parse_name(name)
+        if name in self._cells:
+            raise Fault(Kind.EXISTS, "an actor of that name runs here", path=f"{self.here}#{name}")
+        make = None if isinstance(actor, Actor) else actor
+        first = actor if isinstance(actor, Actor) else actor()
+        first.runtime, first.address = self, Address(self.here, name)
+        cell = Cell(first, make, Mailbox(capacity))
+        self._cells[name] = cell  # messages queue up while it starts
+        try:
+            await first.started()
+        except BaseException:
+            del self._cells[name]
+            await cell.stop()
+            raise
+        cell.start()
+        return first.address
+
+    async def stop(self, name: str) -> None:
+        """Stop an actor; those who wait for it get STOPPED. Unknown names are nothing to do."""
+        cell = self._cells.pop(name, None)
+        if cell is not None:
+            await cell.stop()
+
+    async def close(self) -> None:
+        """Stop every actor, the youngest first."""
+        for name in reversed(list(self._cells)):
+            await self.stop(name)
+        if self._delivery is not None:
+            await self._delivery.close()
+
+    def names(self) -> tuple[str, ...]:
+        """The actors that run here."""
+        return tuple(self._cells)
+
+    # ---- messages
+
+    async def tell(
+        self,
+        to: Address,
+        message: Record,
+        *,
+        sender: Address | None = None,
+        via: Link | None = None,
+        lane: Lane | None = None,
+        timeout: float = TELL_TIMEOUT_S,
+    ) -> None:
+        """Send a message. Waits while the mailbox, or the link to it, is full.
+
+        Args:
+            to: the actor.
+            message: a record; within this process the object itself is handed over.
+            sender: the actor that sends, if one does.
+            via: `call.link` of a message, to reach that very process.
+            lane: BULK or CONTROL; by default BULK for classes that carry a body.
+            timeout: seconds to wait for room or for a link.
+
+        Raises:
+            Fault: UNREACHABLE (also: no such actor runs there), BUSY, TOO_LARGE.
+        """
+        if via is None and to.process == self.here:
+            mailbox = self._cell(to.actor).mailbox
+            if mailbox.full:
+                await mailbox.room(timeout)
+            mailbox.put((message, self._call(sender), None))
+            return
+        delivery = self._outward()
+        link = await delivery.link(
+            to.process, lane_of(message) if lane is None else lane, via, timeout
+        )
+        if link.congested:
+            await drained(link, timeout)
+        delivery.tell(link, to, sender, message)
+
+    def post(
+        self,
+        to: Address,
+        message: Record,
+        *,
+        sender: Address | None = None,
+        via: Link | None = None,
+        lane: Lane | None = None,
+    ) -> bool:
+        """Tell without waiting: False if it would have to wait, and the message is dropped.
+
+        Where there is no link yet, one is begun, so that a later message finds it. For what is
+        sent again anyway, such as heartbeats.
+        """
+        try:
+            if via is None and to.process == self.here:
+                mailbox = self._cell(to.actor).mailbox
+                if mailbox.full:
+                    return False
+                mailbox.put((message, self._call(sender), None))
+                return True
+            delivery = self._outward()
+            link = delivery.open_link(to.process, lane_of(message) if lane is None else lane, via)
+            if link is None or link.congested:
+                return False
+            delivery.tell(link, to, sender, message)
+        except Fault as fault:
+            log.debug("not posted to %s: %s", to, fault)
+            return False
+        return True
+
+    @overload
+    async def ask(
+        self,
+        to: Address,
+        message: Record,
+        *,
+        sender: Address | None = None,
+        via: Link | None = None,
+        lane: Lane | None = None,
+        timeout: float = ASK_TIMEOUT_S,
+    ) -> Record: ...
+
+    @overload
+    async def ask(
+        self,
+        to: Address,
+        message: Record,
+        expect: type[_R],
+        *,
+        sender: Address | None = None,
+        via: Link | None = None,
+        lane: Lane | None = None,
+        timeout: float = ASK_TIMEOUT_S,
+    ) -> _R: ...
+
+    async def ask(
+        self,
+        to: Address,
+        message: Record,
+        expect: type[Record] = Record,
+        *,
+        sender: Address | None = None,
+        via: Link | None = None,
+        lane: Lane | None = None,
+        timeout: float = ASK_TIMEOUT_S,
+    ) -> Record:
+        """Send a message and wait for the answer, which comes back on the same link.
+
+        Raises:
+            Fault: what the actor raised; FAILED (it crashed), UNREACHABLE (no link,
+                no such actor, or no answer in `timeout` seconds: the outcome is unknown),
+                BUSY, STOPPED, CONTRACT (it does not take this message, or answered with another
+                class than `expect`).
+        """
+        answer: asyncio.Future[Record] = self._loop.create_future()
+        waiting = self._deadlines.put(answer, to, timeout)
+        try:
+            if via is None and to.process == self.here:
+                mailbox = self._cell(to.actor).mailbox
+                if mailbox.full:
+                    await mailbox.room(timeout)
+                mailbox.put((message, self._call(sender), cast("Answer", answer)))
+                record = await answer
+            else:
+                delivery = self._outward()
+                which = lane_of(message) if lane is None else lane
+                link = await delivery.link(to.process, which, via, timeout)
+                record = await delivery.ask(link, to, sender, message, answer)
+        except Fault as fault:
+            raise fault.at(str(to)) from None
+        finally:
+            del waiting[answer]
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # seen, also when the wait ended for another reason
+        if not isinstance(record, expect):
+            raise Fault(Kind.CONTRACT, f"it answered with {type(record).__name__}", path=str(to))
+        return record
+
+    # ---- inside
+
+    def _cell(self, actor: str) -> Cell:
+        cell = self._cells.get(actor)
+        if cell is None:
+            what = "no such actor runs there"
+            # Not NOT_FOUND: to whoever asked for a file that would say that the file is missing.
+            raise Fault(Kind.UNREACHABLE, what, path=f"{self.here}#{actor}")
+        return cell
+
+    def _call(self, sender: Address | None) -> Call:
+        name = sender.actor if sender else ""
+        call = self._calls.get(name)
+        if call is None:
+            if len(self._calls) >= CALLS_MAX:
+                self._calls.clear()
+            call = self._calls[name] = Call(Address(self.here, name))
+        return call
+
+    def _outward(self) -> Delivery:
+        if self._delivery is None:
+            raise Fault(Kind.UNREACHABLE, "this process has no links to others")
+        return self._delivery
