@@ -1,0 +1,141 @@
+"""Raft messages that came in: an `Append` is held back until the blobs of its entries are here.
+
+Holding a message back is, to the core, a slow network: always safe. And what the core has not seen
+it cannot acknowledge, vote by, or lead with. So an entry is never in a log without its blobs, and
+no leader can be elected on an entry whose blobs only a dead node had.
+
+Invariants
+- Appends of one sender reach the core in the order they came; other messages overtake them.
+- A sender's line is at most `LINE_MESSAGES_MAX` messages and `LINE_BYTES_MAX` bytes; what does not
+  fit is dropped and the leader sends it again.
+- Before an entry reaches the core, its blobs are pinned.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from blocktree.fault import Fault
+from blocktree.names import Digest, Path
+from blocktree.raft import Append, Entry, Message, NodeId
+from blocktree.store.blobs import BlobFetcher
+from blocktree.store.staging import Staging
+
+log = logging.getLogger(__name__)
+
+LINE_MESSAGES_MAX = 128
+LINE_BYTES_MAX = 32 << 20
+_FORWARDED_SECONDS = 0.2  # a blob the leader has forwarded is here within this
+_RETRY_SECONDS = 0.2
+_TRIES_MAX = 25
+
+
+@dataclass(slots=True)
+class _Held:
+    message: Append
+    blobs: tuple[Digest, ...]
+    size: int
+
+
+class _Line:
+    def __init__(self, sender: NodeId) -> None:
+        self.sender = sender
+        self.queue: deque[_Held] = deque()
+        self.size = 0
+        self.task: asyncio.Task[None] | None = None
+
+
+class Arrivals:
+    """The door of the core.
+
+    Args:
+        receive: hands a message to the core.
+        blobs_of: the blobs that an entry introduces.
+        sources: the nodes worth asking for blobs of entries of this sender, the sender first.
+    """
+
+    def __init__(
+        self,
+        staging: Staging,
+        fetcher: BlobFetcher,
+        *,
+        receive: Callable[[NodeId, Message], None],
+        blobs_of: Callable[[Entry], Sequence[Digest]],
+        sources: Callable[[NodeId], Sequence[Path]],
+    ) -> None:
+        self._staging = staging
+        self._fetcher = fetcher
+        self._receive = receive
+        self._blobs_of = blobs_of
+        self._sources = sources
+        self._lines: dict[NodeId, _Line] = {}
+
+    @property
+    def held(self) -> int:
+        """Messages that wait for blobs."""
+        return sum(len(line.queue) for line in self._lines.values())
+
+    def take(self, sender: NodeId, message: Message) -> None:
+        """A message came."""
+        if not isinstance(message, Append) or not message.entries:
+            self._receive(sender, message)
+            return
+        by_entry = [(entry.index, self._blobs_of(entry)) for entry in message.entries]
+        wanted = tuple(digest for _, digests in by_entry for digest in digests)
+        line = self._lines.get(sender)
+        if line is None and not (wanted and self._staging.missing(wanted)):
+            self._let_in(sender, message)
+            return
+        size = sum(len(entry.payload) for entry in message.entries)
+        if line is None:
+            line = self._lines[sender] = _Line(sender)
+        if len(line.queue) >= LINE_MESSAGES_MAX or line.size + size > LINE_BYTES_MAX:
+            return
+        line.queue.append(_Held(message, wanted, size))
+        line.size += size
+        if line.task is None:
+            line.task = asyncio.ensure_future(self._work(line))
+
+    async def stop(self) -> None:
+        """Drop what is held."""
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _let_in(self, sender: NodeId, message: Append) -> None:
+        for entry in message.entries:
+            self._staging.pin(entry.index, self._blobs_of(entry))
+        self._receive(sender, message)
+
+    async def _work(self, line: _Line) -> None:
+        try:
+            while line.queue:
+                held = line.queue[0]
+                if not await self._complete(line.sender, held.blobs):
+                    log.warning("entries dropped: nobody has their blobs just now")
+                    return
+                line.queue.popleft()
+                line.size -= held.size
+                self._let_in(line.sender, held.message)
+        finally:
+            del self._lines[line.sender]
+
+    async def _complete(self, sender: NodeId, blobs: Sequence[Digest]) -> bool:
+        """Get the blobs here: wait for the forwarded ones, then ask for them."""
+        missing = self._staging.missing(blobs)
+        if missing:
+            missing = await self._staging.arrive(missing, _FORWARDED_SECONDS)
+        for _ in range(_TRIES_MAX):
+            if not missing:
+                return True
+            nodes = self._sources(sender)
+            try:
+                missing = await self._fetcher.fetch(missing, nodes, nodes[0] if nodes else None)
+            except Fault as fault:
+                log.warning("blobs of an entry: %s", fault)
+            if missing:
+                await asyncio.sleep(_RETRY_SECONDS)
+        return not missing

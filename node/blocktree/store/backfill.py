@@ -1,0 +1,92 @@
+"""Fetches what the state names and this node has not: after a snapshot, and after bit rot.
+
+The rows of `owners` name every blob of the domain. A note in the table keeps the work from being
+forgotten over a restart. Bounded: a few hundred blobs at a time, and it pauses between rounds.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from blocktree.names import Digest
+from blocktree.store.owners import BACKFILL_KEY, OWNER_PREFIX
+from blocktree.store.replica import Replica
+from blocktree.store.worker import run
+
+log = logging.getLogger(__name__)
+
+_ROWS = 512
+
+
+class Backfill:
+    """What is still to come.
+
+    `missing` is how many blobs are known not to be here; -1 while that is not known. Of those, the
+    `damaged` were here before.
+    """
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        replica.reader.damaged = self.met
+        self.damaged: set[Digest] = set()
+
+    def met(self, digests: Sequence[Digest]) -> None:
+        """Somebody asked for blobs that cannot be read here: fetch them soon."""
+        for digest in digests:
+            if digest not in self.damaged and self._replica.tree.is_needed(digest):
+                log.error("the blob %s is damaged on the disk", digest.hex())
+                self.damaged.add(digest)
+
+    @property
+    def missing(self) -> int:
+        """Blobs that are still to be fetched."""
+        if self._replica.tree.overlay.get(BACKFILL_KEY) is not None:
+            return -1
+        return len(self.damaged)
+
+    async def run(self) -> None:
+        """Go over everything once, if there is a note that says so, then over what is damaged."""
+        tree = self._replica.tree
+        if tree.overlay.get(BACKFILL_KEY) is not None and await self._everything():
+            tree.overlay.delete(BACKFILL_KEY)
+        if self.damaged:
+            tried = set(self.damaged)
+            self.damaged -= tried.difference(await self._fetch(sorted(tried)))
+
+    async def mend(self, digests: Sequence[Digest]) -> list[Digest]:
+        """Replace damaged blobs; those that nobody has just now, which are tried again.
+
+        What no version refers to and no entry will is deleted instead.
+        """
+        replica = self._replica
+        left = await self._fetch(list(digests))
+        self.damaged.update(left)
+        lost = await run(replica.host.crew, partial(replica.host.disk.missing, digests))
+        waste = [d for d in lost if not (replica.tree.is_needed(d) or replica.staging.pinned(d))]
+        if waste:
+            await run(replica.host.worker, partial(replica.host.disk.delete_blobs, waste))
+        return left
+
+    async def _everything(self) -> bool:
+        tree, complete, after = self._replica.tree, True, b""
+        while rows := tree.overlay.items(OWNER_PREFIX, after, _ROWS):
+            after = rows[-1][0]
+            digests = [Digest(key[len(OWNER_PREFIX) :]) for key, _ in rows]
+            left = await self._fetch(digests)
+            complete = complete and not left
+        return complete
+
+    async def _fetch(self, digests: list[Digest]) -> list[Digest]:
+        """Those that could not be had; what was swept meanwhile is not wanted any more."""
+        replica = self._replica
+        disk = replica.host.disk
+        missing = await run(replica.host.crew, partial(disk.missing, digests))
+        if not missing:
+            return []
+        replica.staging.forget(missing)
+        left = await replica.fetcher.fetch(
+            missing, replica.paths_from(replica.driver.raft.leader), None
+        )
+        absent = set(left)
+        replica.staging.adopt([digest for digest in missing if digest not in absent])
+        return [digest for digest in left if replica.tree.is_needed(digest)]

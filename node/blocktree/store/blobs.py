@@ -1,0 +1,172 @@
+"""Serving blobs to whoever asks, and fetching those that are missing here.
+
+A blob proves itself: whatever came is hashed before it is stored, so it does not matter who sent
+it. Reading and hashing run on threads. One answer carries at most `ANSWER_BYTES`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+
+from blocktree.actors import Lane, Runtime
+from blocktree.disk import Disk
+from blocktree.disk.batch import Buffer
+from blocktree.fault import Fault, Kind
+from blocktree.names import Address, Digest, Path
+from blocktree.store.between import RAFT_ACTOR, NeedBlobs, NeededBlobs
+from blocktree.store.messages import GET_BLOBS_MAX, Blobs
+from blocktree.store.staging import Staging
+from blocktree.store.worker import Worker, run
+from blocktree.wire import Body
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES = 4 << 20
+_ASK_SECONDS = 10.0
+_ASK_DIGESTS = 256
+INLINE_BYTES = 64 << 10  # hashing or copying less than this is quicker than asking a thread
+
+
+def split_blobs(lengths: Sequence[int], body: Body) -> list[memoryview]:
+    """The blobs of a body, without copying.
+
+    Raises:
+        Fault: MALFORMED if lengths and body do not fit.
+    """
+    if any(length <= 0 for length in lengths) or sum(lengths) != len(body):
+        raise Fault(Kind.MALFORMED, "the lengths of the blobs do not fit their bytes")
+    whole = memoryview(body)
+    parts = []
+    start = 0
+    for length in lengths:
+        parts.append(whole[start : start + length])
+        start += length
+    return parts
+
+
+def hash_all(parts: Sequence[Buffer]) -> list[Digest]:
+    """The name of each blob, worked out here and now."""
+    return [Digest(sha256(part).digest()) for part in parts]
+
+
+async def digests_of(worker: Worker, parts: Sequence[Buffer]) -> list[Digest]:
+    """The name of each blob, on a thread if it is much."""
+    if sum(map(len, parts)) <= INLINE_BYTES:
+        return hash_all(parts)
+    return await run(worker, lambda: hash_all(parts))
+
+
+class BlobReader:
+    """Reads blobs of this node for others.
+
+    Args:
+        worker: threads for reading and hashing.
+        is_needed: whether a version or an entry of the log refers to a blob.
+    """
+
+    def __init__(self, disk: Disk, worker: Worker, is_needed: Callable[[Digest], bool]) -> None:
+        self._disk = disk
+        self._worker = worker
+        self._is_needed = is_needed
+        self.damaged: Callable[[Sequence[Digest]], None] = lambda _: None  # told what it met
+
+    async def serve(self, digests: Sequence[Digest]) -> Blobs:
+        """Answer `GetBlobs`."""
+        if len(digests) > GET_BLOBS_MAX:
+            raise Fault(Kind.USAGE, f"asks for more than {GET_BLOBS_MAX} blobs")
+        lengths, body, damaged = await run(self._worker, lambda: self._read(digests))
+        if damaged:
+            self.damaged(damaged)
+        return Blobs(lengths, body)
+
+    async def serve_node(self, digests: Sequence[Digest]) -> NeededBlobs:
+        """Answer `NeedBlobs`: a blob that nothing refers to is told as gone."""
+        found = await self.serve(digests)
+        lengths = tuple(
+            -1 if length == 0 and not self._is_needed(digest) else length
+            for digest, length in zip(digests, found.lengths, strict=False)
+        )
+        return NeededBlobs(lengths, found.body)
+
+    def _read(self, digests: Sequence[Digest]) -> tuple[tuple[int, ...], bytes, list[Digest]]:
+        parts: list[Buffer] = []
+        damaged: list[Digest] = []
+        lengths: list[int] = []
+        size = 0
+        for digest in digests:
+            try:
+                blob: Buffer = self._disk.read_blob(digest)
+            except Fault as fault:
+                if fault.kind not in (Kind.NOT_FOUND, Kind.DAMAGED):
+                    raise
+                if fault.kind is Kind.DAMAGED:
+                    damaged.append(digest)
+                blob = b""
+            if size and size + len(blob) > ANSWER_BYTES:
+                break
+            parts.append(blob)
+            lengths.append(len(blob))
+            size += len(blob)
+        return tuple(lengths), b"".join(parts), damaged
+
+
+class BlobFetcher:
+    """Gets missing blobs from other nodes of the group."""
+
+    def __init__(self, runtime: Runtime, worker: Worker, staging: Staging) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self._staging = staging
+
+    async def fetch(
+        self, digests: Iterable[Digest], nodes: Sequence[Path], authority: Path | None
+    ) -> list[Digest]:
+        """Ask the nodes in turn and stage what they send; returns those that nobody had.
+
+        What `authority` (the leader that sent the entry) says is gone for good is not missing.
+        """
+        missing = self._staging.missing(digests)
+        for node in nodes:
+            if not missing:
+                break
+            try:
+                missing = await self._fetch_from(node, missing, trusted=node == authority)
+            except Fault as fault:
+                log.info("no blobs from %s: %s", node, fault)
+        return missing
+
+    async def _fetch_from(
+        self, node: Path, digests: Sequence[Digest], *, trusted: bool
+    ) -> list[Digest]:
+        left: list[Digest] = []
+        queue = list(digests)
+        while queue:
+            asked = tuple(queue[:_ASK_DIGESTS])
+            answer = await self._runtime.ask(
+                Address(node, RAFT_ACTOR),
+                NeedBlobs(asked),
+                NeededBlobs,
+                lane=Lane.BULK,
+                timeout=_ASK_SECONDS,
+            )
+            count = len(answer.lengths)
+            if not 0 < count <= len(asked):
+                raise Fault(Kind.CONTRACT, "an answer to nothing that was asked", path=str(node))
+            left += await self._take(asked[:count], answer, trusted=trusted)
+            queue = queue[count:]
+        return left
+
+    async def _take(
+        self, asked: Sequence[Digest], answer: NeededBlobs, *, trusted: bool
+    ) -> list[Digest]:
+        here = [d for d, length in zip(asked, answer.lengths, strict=True) if length > 0]
+        parts = split_blobs([length for length in answer.lengths if length > 0], answer.body)
+        digests = await digests_of(self._worker, parts)
+        good = [(d, part) for d, part, want in zip(digests, parts, here, strict=True) if d == want]
+        if good:
+            await self._staging.add(good)
+        got = {digest for digest, _ in good}
+        told = zip(asked, answer.lengths, strict=True)
+        gone = {d for d, length in told if length < 0 and trusted}
+        self._staging.give_up(gone)
+        return [d for d in asked if d not in got and d not in gone]

@@ -1,0 +1,309 @@
+"""Drives the raft core: its Readies are saved, sent and applied in the order of their fields.
+
+Invariants
+- The core is touched on the event loop only.
+- Entries are applied in order, each once, in slices of a few milliseconds, so that heartbeats are
+  never late because of a long queue.
+- A read is released only after everything that its Ready told to apply was applied.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from blocktree.fault import Fault, Kind
+from blocktree.raft import (
+    ChangeKind,
+    Entry,
+    Membership,
+    Message,
+    NodeId,
+    Raft,
+    Ready,
+    Role,
+    SnapshotMark,
+)
+from blocktree.store.doubt import NoLog
+from blocktree.store.host import Host
+from blocktree.store.saver import Saver
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.05
+_SLICE_SECONDS = 0.004
+
+
+class Machine(Protocol):
+    """What the driver drives, beside the disk."""
+
+    def apply(self, entry: Entry) -> None:
+        """A committed entry, in order."""
+
+    def restored(self, mark: SnapshotMark) -> None:
+        """A snapshot replaced the state."""
+
+    def send(self, to: NodeId, messages: Sequence[Message]) -> None:
+        """Send Raft messages, or lose them."""
+
+    def send_snapshot(self, to: NodeId) -> None:
+        """A follower is behind the log."""
+
+    def led(self, term: int, role: Role, leader: NodeId) -> None:
+        """Term, role or leader changed."""
+
+    def broken(self, fault: Fault) -> None:
+        """The disk failed for good: stop the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    mark: SnapshotMark
+    number: int
+
+
+class Driver:
+    """One group's core with its disk, its clock and its way out."""
+
+    def __init__(self, me: NodeId, host: Host, machine: Machine) -> None:
+        disk = host.disk
+        self._machine = machine
+        self._clock = host.clock
+        self._loop = asyncio.get_running_loop()
+        saved = disk.saved()
+        self._new_core = partial(Raft, me, config=host.config, dice=host.dice)
+        self._disk = disk
+        self.raft = self._new_core(saved, NoLog(saved.mark) if saved.in_doubt else disk.log)
+        self.saver = Saver(host, self._saved, self.kick, self._fail)
+        self.applied = disk.saved().mark.index
+        self._todo: deque[Entry | tuple[int, ...] | _Restored] = deque()
+        self._restoring: dict[int, _Restored] = {}
+        self._restored_to = 0  # entries up to here are in the snapshot that is being installed
+        self._reads: dict[int, asyncio.Future[None]] = {}
+        self._read_number = 0
+        self._pumping = False  # one is planned
+        self._gathering = False
+        self._seen: tuple[int, Role, NodeId] = (-1, Role.FOLLOWER, NodeId(""))
+        self._ticked = host.clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    # what its owner calls
+
+    def start(self) -> None:
+        """Let time pass from now on."""
+        self._ticked = self._clock()
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self.kick()
+
+    def stop(self) -> None:
+        """Do nothing any more; what waits is told STOPPED."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self.saver.stop()
+        self._release_reads(tuple(self._reads), Fault(Kind.STOPPED, "the node is stopping"))
+
+    def begin_anew(self) -> None:
+        """The disk's log was replaced behind the back of a core that heard nothing so far."""
+        assert not self._todo, "a core in doubt has no work"
+        saved = self._disk.saved()
+        self.raft = self._new_core(saved, self._disk.log)
+        self.applied = saved.mark.index
+        self.kick()
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a snapshot is being installed: the table below may be of another time."""
+        return self.applied < self._restored_to
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node believes to be the leader."""
+        return self.raft.role is Role.LEADER
+
+    def receive(self, sender: NodeId, message: Message) -> None:
+        """A message from a peer."""
+        self.raft.receive(sender, message)
+        self.kick()
+
+    def gather(self) -> None:
+        """Several messages come now: do nothing about them until `act`."""
+        self._gathering = True
+
+    def act(self) -> None:
+        """Do at once what the messages since `gather` ask for."""
+        self._gathering = False
+        self._pump()
+
+    def propose(self, payload: bytes) -> int:
+        """Append an entry; its index. Fault NOT_LEADER, BUSY or TOO_LARGE. Then call `proposed`.
+
+        While the disk is at work entries gather, and leave together when it is done or a follower
+        answers: they could not be saved here before, and few large messages cost less than many.
+        """
+        return self.raft.propose(payload)
+
+    def proposed(self) -> None:
+        """Let go what was proposed, unless the disk is at work."""
+        if not self.saver.busy:
+            self.kick()
+
+    def change(self, kind: ChangeKind, node: NodeId) -> int:
+        """Append a change of membership."""
+        index = self.raft.change(kind, node)
+        self.kick()
+        return index
+
+    def transfer(self, to: NodeId) -> None:
+        """Hand leadership over."""
+        self.raft.transfer(to)
+        self.kick()
+
+    def read(self) -> "asyncio.Future[None]":
+        """Done when the state includes every change acknowledged before this call.
+
+        Fault: NOT_LEADER or BUSY.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._read_number += 1
+        self._reads[self._read_number] = future
+        try:
+            self.raft.read(self._read_number)
+        except Fault:
+            del self._reads[self._read_number]
+            raise
+        self.kick()
+        return future
+
+    def lease_seconds(self) -> float:
+        """For how long from now no other leader can exist and the applied state is the newest.
+
+        Ticks that are overdue (the process was stopped, the machine slept) are counted first.
+        """
+        if self.raft.role is not Role.LEADER:
+            return 0.0
+        self._count_ticks()
+        return self.raft.lease_ticks() * TICK_SECONDS - (self._clock() - self._ticked)
+
+    def kick(self) -> None:
+        """Look for work at the end of this turn of the loop, once for all that happens in it."""
+        if not (self._pumping or self._gathering or self._stopped):
+            self._pumping = True
+            self._loop.call_soon(self._planned)
+
+    @property
+    def membership(self) -> Membership:
+        """Who votes and who learns."""
+        return self.raft.membership
+
+    # inside
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._count_ticks()
+
+    def _count_ticks(self) -> None:
+        elapsed = int((self._clock() - self._ticked) / TICK_SECONDS)
+        if elapsed > 0:
+            self._ticked += elapsed * TICK_SECONDS
+            self.raft.tick(elapsed)
+            self.kick()
+
+    def _planned(self) -> None:
+        self._pumping = False
+        self._pump()
+
+    def _pump(self) -> None:
+        if self._stopped:
+            return
+        try:
+            self._turn()
+        except Exception:
+            # A replica that cannot do what the group decided must not go on as if it had.
+            log.exception("the replica broke")
+            self._fail(Fault(Kind.FAILED, "the replica broke, its log says how"))
+
+    def _turn(self) -> None:
+        out: dict[NodeId, list[Message]] = {}
+        end = self._clock() + _SLICE_SECONDS
+        while True:
+            ready = self.raft.ready()
+            if ready is not None:
+                self._take(ready, out)
+            if self._todo:
+                self._work(end)
+            elif ready is None:
+                break
+            if self._clock() > end:
+                self.kick()
+                break
+        for to, messages in out.items():
+            self._machine.send(to, messages)
+        self._notice()
+
+    def _take(self, ready: Ready, out: dict[NodeId, list[Message]]) -> None:
+        if ready.must_save:
+            if ready.restore is not None:
+                self._restoring[ready.number] = _Restored(ready.restore, ready.number)
+                self._restored_to = ready.restore.index
+            self.saver.save(ready)
+        for to, message in ready.send:
+            out.setdefault(to, []).append(message)
+        self._todo.extend(ready.apply)
+        if ready.reads:
+            self._todo.append(ready.reads)
+        if ready.reads_failed:
+            self._release_reads(
+                ready.reads_failed,
+                Fault(Kind.NOT_LEADER, "leadership moved", next_step=self.raft.leader),
+            )
+        for node in ready.snapshots:
+            self._machine.send_snapshot(node)
+
+    def _notice(self) -> None:
+        now = (self.raft.term, self.raft.role, self.raft.leader)
+        if now != self._seen:
+            self._seen = now
+            self._machine.led(*now)
+
+    def _work(self, end: float) -> None:
+        """Apply what is committed until the time is up."""
+        while self._todo:
+            item = self._todo.popleft()
+            if isinstance(item, Entry):
+                if item.index > self._restored_to:  # else the snapshot has it
+                    self._machine.apply(item)
+                    self.applied = item.index
+            elif isinstance(item, _Restored):
+                self.applied = item.mark.index
+                self._machine.restored(item.mark)
+            else:
+                self._release_reads(item, None)
+            if self._clock() > end:
+                break
+        self.raft.applied(self.applied)
+
+    def _saved(self, number: int) -> None:
+        for done in [n for n in self._restoring if n <= number]:
+            self._todo.append(self._restoring.pop(done))
+        self.raft.saved(number)
+        self._pump()
+
+    def _fail(self, fault: Fault) -> None:
+        log.error("the node has to stop: %s", fault)
+        self.stop()
+        self._machine.broken(fault)
+
+    def _release_reads(self, numbers: Sequence[int], fault: Fault | None) -> None:
+        for number in numbers:
+            future = self._reads.pop(number, None)
+            if future is None or future.done():
+                continue
+            if fault is None:
+                future.set_result(None)
+            else:
+                future.set_exception(Fault(fault.kind, fault.what, next_step=fault.next_step))

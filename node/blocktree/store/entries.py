@@ -1,0 +1,83 @@
+"""What entries of the log carry, read once: for their blobs on arrival, and to apply them later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blocktree.fault import Fault
+from blocktree.keys import Member
+from blocktree.names import Digest
+from blocktree.raft import Entry, EntryKind
+from blocktree.sectors.check import Checked, read_transaction
+from blocktree.sectors.transaction import Command, Commit, Join, decode_command
+from blocktree.wire import decode
+
+_REMEMBERED_MAX = 4096
+_NO_BLOBS: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry's command; `checked` is its transaction, decoded, if it is a `Commit`."""
+
+    command: Command
+    checked: Checked | None = None
+    blobs: tuple[Digest, ...] = _NO_BLOBS
+
+
+def prepare(command: Command, checked: Checked | None = None) -> Prepared:
+    """Gather what applying a command takes; a malformed one is refused when it is applied."""
+    if isinstance(command, Commit) and checked is None:
+        try:
+            checked = read_transaction(command.transaction)
+        except Fault:
+            return Prepared(command)
+    if checked is None:
+        return Prepared(command)
+    changes = checked.transaction.changes
+    return Prepared(command, checked, tuple([d for change in changes for d in change.blobs]))
+
+
+class Entries:
+    """Remembers what was read of entries that are not applied yet; bounded, oldest first out."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], Prepared | None] = {}
+
+    def remember(self, index: int, term: int, prepared: Prepared | None) -> None:
+        """The entry at (`index`, `term`) carries this."""
+        self._known[index, term] = prepared
+        if len(self._known) > _REMEMBERED_MAX:
+            del self._known[next(iter(self._known))]
+
+    def blobs_of(self, entry: Entry) -> Sequence[Digest]:
+        """The blobs that an entry introduces."""
+        prepared = self._read(entry)
+        return prepared.blobs if prepared is not None else _NO_BLOBS
+
+    def joins(self, entry: Entry) -> Member | None:
+        """The member that an entry records, if that is what it does."""
+        prepared = self._read(entry)
+        if prepared is None or not isinstance(prepared.command, Join):
+            return None
+        try:
+            return decode(prepared.command.member, Member)
+        except Fault:
+            return None
+
+    def take(self, entry: Entry) -> Prepared | None:
+        """What an entry carries, for the last time; None: nothing that changes the state."""
+        prepared = self._read(entry)
+        self._known.pop((entry.index, entry.term), None)
+        return prepared
+
+    def _read(self, entry: Entry) -> Prepared | None:
+        if entry.kind is not EntryKind.NORMAL:
+            return None
+        key = (entry.index, entry.term)
+        if key not in self._known:
+            try:
+                prepared = prepare(decode_command(entry.payload))
+            except Fault:  # every replica reads it so: it does nothing anywhere
+                prepared = None
+            self.remember(*key, prepared)
+        return self._known[key]

@@ -1,0 +1,123 @@
+"""Who belongs to the tree, as this node has applied it: by principal, by path, by node id.
+
+Before a joining node has any state, the roster is what the member that admitted it said. After a
+restart the log may record members that are not applied yet: they are expected, since the nodes of a
+group have to find and admit each other before anything can be applied.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from blocktree.fault import Fault, Kind
+from blocktree.keys import Identity, Member, MemberKind
+from blocktree.names import Path, PrincipalId, parent
+from blocktree.raft import NodeId
+
+
+def node_id(principal: PrincipalId) -> NodeId:
+    """The name of a process in its Raft group: never its path, which a new machine may get."""
+    return NodeId(principal.hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """A member, and whether its belonging was withdrawn."""
+
+    member: Member
+    removed: bool = False
+
+
+class Roster:
+    """The members."""
+
+    def __init__(self) -> None:
+        self._by_principal: dict[PrincipalId, Belonging] = {}
+        self._paths: dict[NodeId, Path] = {}
+        self._met: dict[NodeId, Path] = {}
+        self._expected: dict[NodeId, Member] = {}
+        self.index = 0  # of the entry that changed it last
+
+    def replace(self, members: Iterable[Belonging], index: int) -> None:
+        """These are the members now."""
+        self._by_principal = {item.member.principal: item for item in members}
+        self._paths = {
+            node_id(item.member.principal): item.member.path
+            for item in self._by_principal.values()
+            if not item.removed
+        }
+        self.index = index
+
+    def met(self, node: NodeId, path: Path) -> None:
+        """A link has proved that this node is at this path."""
+        if node not in self._met and len(self._met) < 1024:
+            self._met[node] = path
+
+    def expect(self, member: Member) -> None:
+        """An entry of the log that is not applied yet records this member."""
+        self._expected[node_id(member.principal)] = member
+
+    def path_of(self, node: NodeId) -> Path | None:
+        """Where a node is."""
+        known = self._paths.get(node) or self._met.get(node)
+        if known is None and node in self._expected:
+            return self._expected[node].path
+        return known
+
+    def members(self) -> tuple[Member, ...]:
+        """All who belong."""
+        return tuple(item.member for item in self._by_principal.values() if not item.removed)
+
+    def everybody(self) -> Mapping[PrincipalId, Belonging]:
+        """All who belong or once did."""
+        return self._by_principal
+
+    def nodes_beside(self, here: Path) -> dict[NodeId, Member]:
+        """The storing processes located in the same directory: they keep the same domain."""
+        home = parent(here)
+        return {
+            node_id(member.principal): member
+            for member in self.members()
+            if member.kind is MemberKind.NODE and parent(member.path) == home
+        }
+
+    def paths_beside(self, here: Path) -> list[Path]:
+        """Where the other nodes of the domain are, also those known by their links alone."""
+        found = [member.path for member in self.nodes_beside(here).values()]
+        met = [path for path in self._met.values() if parent(path) == parent(here)]
+        return [path for path in dict.fromkeys((*found, *met)) if path != here]
+
+    def addresses(self, path: Path) -> tuple[str, ...]:
+        """Where a member said that it listens."""
+        found: list[str] = []
+        for member in (*self.members(), *self._expected.values()):
+            if member.path == path:
+                found += member.addresses
+        return tuple(found)
+
+    def __len__(self) -> int:
+        return len(self._by_principal)
+
+    def belongs(self, identity: Identity) -> bool:
+        """Whether this principal is a member, or acts for a user who is."""
+        mine = self._by_principal.get(identity.principal)
+        if mine is not None:
+            return not mine.removed
+        if node_id(identity.principal) in self._expected:
+            return True
+        user = self._by_principal.get(identity.acts_for)
+        return identity.acts_for != identity.principal and user is not None and not user.removed
+
+    def check(self, identity: Identity) -> None:
+        """Refuse who does not belong.
+
+        Raises:
+            Fault: DENIED.
+        """
+        if self._by_principal and not self.belongs(identity):
+            removed = identity.principal in self._by_principal
+            raise Fault(
+                Kind.DENIED,
+                "its belonging was withdrawn" if removed else "does not belong to the tree",
+                path=identity.path,
+                next_step="" if removed else "invite it: bt node invite",
+            )

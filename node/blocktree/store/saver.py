@@ -1,0 +1,314 @@
+"""Group commit: whatever waits is written in one go, synced once, and then acknowledged.
+
+Invariants
+- At most one job is at the disk; what arrives meanwhile is gathered for the next one.
+- Blobs are written before the entries of the same job, so an entry that is in the log after a
+  crash has its blobs beside it.
+- `saved` is called only after the sync that covers it, and in the order of the Readies.
+
+Faults: no room for entries keeps them queued and tries again every second (the group goes on
+without this replica); any other failure of the disk is final, and the node stops.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from blocktree.disk import Batch, Disk
+from blocktree.disk.batch import Buffer
+from blocktree.fault import Fault, Kind
+from blocktree.names import Digest
+from blocktree.raft import Entry, HardState, Ready
+from blocktree.store.host import Host
+
+_RETRY_SECONDS = 1.0
+_BLOB_BYTES_MAX = 16 << 20  # of blobs in one append
+_SMALL_BYTES = 96 << 10
+_SMALL_RECORDS = 256
+_JOB_BYTES_MAX = 32 << 20  # of blobs in one job, so that a sync never waits for more
+
+
+@dataclass(slots=True)
+class _Blobs:
+    blobs: Sequence[tuple[Digest, Buffer]]
+    size: int
+    stamp: int
+    future: asyncio.Future[None] | None
+
+
+@dataclass(slots=True)
+class _Job:
+    """What one visit to the disk does, and how far it came."""
+
+    blobs: list[_Blobs]
+    readies: list[Ready]
+    kept: list[Digest]
+    refused: list[tuple[_Blobs, Fault]] = field(default_factory=list)
+    short: bool = False  # the entries found no room
+    seconds: float = 0.0  # that the sync took
+
+
+class Saver:
+    """The way to the disk for all that must be durable.
+
+    Args:
+        host: its disk is called on its worker's thread, or here while that is idle.
+        saved: told the number of the newest Ready that is durable.
+        idle: told when a job without any Ready is done.
+        broken: told once, when the disk failed for good.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        saved: Callable[[int], None],
+        idle: Callable[[], None],
+        broken: Callable[[Fault], None],
+    ) -> None:
+        self._disk = host.disk
+        self._worker = host.worker
+        self._kernel = host.kernel
+        self._syncing: _Job | None = None  # what the kernel is making durable
+        self._told_saved = saved
+        self._told_idle = idle
+        self._broken = broken
+        self._readies: list[Ready] = []
+        self._blobs: list[_Blobs] = []
+        self._kept: list[Digest] = []
+        self._busy = False
+        self._planned = False
+        self._listening = False
+        self._stopped = False
+        self._loop = asyncio.get_running_loop()
+        self.bytes_waiting = 0
+        self.sync_seconds = 0.0  # smoothed
+        self.full = False  # the disk had no room for entries the last time
+
+    @property
+    def busy(self) -> bool:
+        """Whether the disk is at work; `saved` or `idle` is told afterwards."""
+        return self._busy
+
+    def save(self, ready: Ready) -> None:
+        """Make a Ready durable."""
+        self._readies.append(ready)
+        self._start()
+
+    def store(
+        self, blobs: Sequence[tuple[Digest, Buffer]], stamp: int, *, wait: bool = True
+    ) -> "asyncio.Future[None] | None":
+        """Write verified blobs; they are durable with the next sync after that.
+
+        The future (with `wait`) is done when they are written: Fault NO_SPACE if there is no room.
+        """
+        future: asyncio.Future[None] | None = self._loop.create_future() if wait else None
+        size = sum(len(blob) for _, blob in blobs)
+        self.bytes_waiting += size
+        self._blobs.append(_Blobs(blobs, size, stamp, future))
+        if not self._planned:
+            # Two turns from now: the entry that refers to them is likely to come along.
+            self._planned = True
+            self._loop.call_soon(self._loop.call_soon, self._start)
+        return future
+
+    def keep(self, digests: Sequence[Digest]) -> None:
+        """An applied entry refers to these blobs; told to the disk with the next job."""
+        self._kept += digests
+
+    def take_kept(self) -> list[Digest]:
+        """What `keep` was told and the disk was not, for a job that tells it first."""
+        kept, self._kept = self._kept, []
+        return kept
+
+    def stop(self) -> None:
+        """Start nothing any more."""
+        self._stopped = True
+        if self._kernel is not None and self._listening:
+            self._loop.remove_reader(self._kernel.descriptor)
+            self._listening = False
+
+    def _start(self) -> None:
+        self._planned = False
+        if self._busy or self._stopped or not (self._readies or self._blobs):
+            return
+        self._busy = True
+        size = taken = 0
+        for item in self._blobs:
+            if taken and size + item.size > _JOB_BYTES_MAX and not self._readies:
+                break  # but no entry gets ahead of a blob that was here before it
+            size += item.size
+            taken += 1
+        job = _Job(self._blobs[:taken], self._readies, self._kept)
+        self._blobs, self._readies, self._kept = self._blobs[taken:], [], []
+        if not self._is_small(job, size):
+            self._worker.submit(partial(_write, self._disk, job), self._done)
+            return
+        try:
+            _append(self._disk, job)
+        except Exception as cause:  # told like a failure on the thread
+            self._loop.call_soon(self._done, None, cause)
+            return
+        if not job.readies or job.short:
+            self._loop.call_soon(self._done, job, None)
+        elif not self._kernel_syncs(job):
+            self._worker.submit(partial(_sync, self._disk, job), self._done)
+
+    def _kernel_syncs(self, job: _Job) -> bool:
+        """Whether the kernel was told to sync, and will say when it has."""
+        if self._kernel is None:
+            return False
+        if self._syncing is None and not self._listening:
+            self._listening = True
+            self._loop.add_reader(self._kernel.descriptor, self._kernel_synced)
+        file = self._disk.begin_sync()
+        if file is None or not self._kernel.submit(file):
+            return False
+        self._syncing = job
+        job.seconds = time.perf_counter()
+        return True
+
+    def _kernel_synced(self) -> None:
+        assert self._kernel is not None
+        error = self._kernel.take()
+        job, self._syncing = self._syncing, self._syncing if error is None else None
+        if error is None or job is None:
+            return
+        try:
+            self._disk.end_sync(error)
+        except Fault as fault:
+            self._done(None, fault)
+            return
+        job.seconds = time.perf_counter() - job.seconds
+        self._done(job, None)
+
+    def _is_small(self, job: _Job, size: int) -> bool:
+        """Whether to append on the loop, where only the sync must not be waited for.
+
+        A few pages into the kernel's cache take less time than handing the interpreter to another
+        thread and back.
+        """
+        if not self._worker.idle or any(ready.restore is not None for ready in job.readies):
+            return False
+        entries = [entry for ready in job.readies for entry in ready.entries]
+        size += sum([len(entry.payload) for entry in entries])
+        few = len(entries) + len(job.blobs) <= _SMALL_RECORDS
+        return few and size <= _SMALL_BYTES and self._disk.is_quick(size)
+
+    def _done(self, job: _Job | None, error: Exception | None) -> None:
+        if job is None:
+            self._stopped = True
+            fault = error if isinstance(error, Fault) else Fault(Kind.FAILED, f"the disk: {error}")
+            self._broken(fault)
+            return
+        for item in job.blobs:
+            self.bytes_waiting -= item.size
+        self._answer(job)
+        self.full = job.short
+        if job.short:
+            self._readies = job.readies + self._readies
+            self._loop.call_later(_RETRY_SECONDS, self._retry)
+            return
+        if job.readies:
+            self.sync_seconds += (job.seconds - self.sync_seconds) / 8
+        self._busy = False
+        self._start()  # the disk is to work while the loop acts on what is saved
+        if job.readies:
+            self._told_saved(job.readies[-1].number)
+        else:
+            self._told_idle()
+
+    def _retry(self) -> None:
+        self._busy = False
+        self._start()
+
+    @staticmethod
+    def _answer(job: _Job) -> None:
+        refused = {id(item): fault for item, fault in job.refused}
+        for item in job.blobs:
+            if item.future is None or item.future.done():
+                continue
+            fault = refused.get(id(item))
+            if fault is None:
+                item.future.set_result(None)
+            else:
+                item.future.set_exception(fault)
+
+
+def _write(disk: Disk, job: _Job) -> _Job:
+    """On the disk's thread: everything."""
+    _append(disk, job)
+    return _sync(disk, job)
+
+
+def _append(disk: Disk, job: _Job) -> None:
+    """Blobs, what is kept, entries."""
+    _write_blobs(disk, job)
+    if job.kept:
+        disk.keep(job.kept)
+    try:
+        for batch in _batches(disk, job.readies):
+            disk.append(batch)
+    except Fault as fault:
+        if fault.kind is not Kind.NO_SPACE:
+            raise
+        job.short = True
+
+
+def _sync(disk: Disk, job: _Job) -> _Job:
+    """On the disk's thread: one sync, if anything is to be acknowledged."""
+    if job.readies and not job.short:
+        before = time.perf_counter()
+        disk.sync()
+        job.seconds = time.perf_counter() - before
+    return job
+
+
+def _write_blobs(disk: Disk, job: _Job) -> None:
+    for group in _grouped(job.blobs):
+        try:
+            disk.append(
+                Batch(blobs=[b for item in group for b in item.blobs], stamp=group[0].stamp)
+            )
+        except Fault as fault:
+            if fault.kind not in (Kind.NO_SPACE, Kind.TOO_LARGE):
+                raise
+            job.refused += [(item, fault) for item in group]
+
+
+def _grouped(items: Sequence[_Blobs]) -> list[list[_Blobs]]:
+    groups: list[list[_Blobs]] = []
+    size = 0
+    for item in items:
+        if not groups or size + item.size > _BLOB_BYTES_MAX:
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += item.size
+    return groups
+
+
+def _batches(disk: Disk, readies: Sequence[Ready]) -> "Sequence[Batch]":
+    """The fewest appends for these Readies; restores are carried out on the way.
+
+    Joining is sound because nothing is acknowledged before the sync that follows all of them.
+    """
+    batches: list[Batch] = []
+    hard_state: HardState | None = None
+    entries: list[Entry] = []
+    for ready in readies:
+        gap = entries and ready.entries and ready.entries[0].index != entries[-1].index + 1
+        if gap or ready.restore is not None:
+            batches.append(Batch(hard_state=hard_state, entries=entries))
+            hard_state, entries = None, []
+        if ready.restore is not None:
+            for batch in batches:
+                disk.append(batch)
+            batches = []
+            disk.finish_restore(ready.restore)
+        hard_state = ready.hard_state or hard_state
+        entries.extend(ready.entries)
+    if hard_state is not None or entries:
+        batches.append(Batch(hard_state=hard_state, entries=entries))
+    return batches

@@ -1,0 +1,50 @@
+"""Everything loses power at once, before anything but the log was kept."""
+
+from pathlib import Path as File
+
+from blocktree.fault import Fault, Kind
+from blocktree.names import FileId
+from store.world import World, in_loop, until, world
+
+
+async def pull_the_plug(place: World, name: str) -> None:
+    """End a node without the checkpoint that it would leave behind."""
+    place.nodes[name].store.replica.failed = Fault(Kind.STOPPED, "the plug was pulled")
+    await place.crash(name)
+
+
+@in_loop
+async def test_a_young_tree_comes_back_from_its_logs_alone(tmp_path: File) -> None:
+    async with world(tmp_path) as place:
+        client = await place.client()
+        await client.write(FileId(b"f" * 16), blob=b"a first file")
+        await place.settled()
+        names = sorted(place.nodes)
+        for name in names:
+            await pull_the_plug(place, name)
+        for name in names:
+            await place.start(name)
+            assert not place.nodes[name].store.replica.driver.applied
+        await until(place.leader, 15)
+        await until(lambda: place.leader() and len(place.nodes[place.leader()].roster), 5)
+        await place.settled()
+        assert place.voters() == 3
+        assert await client.version(FileId(b"f" * 16)) == 1
+        assert place.voters() == 3
+
+
+@in_loop
+async def test_an_old_checkpoint_does_not_keep_out_who_joined_since(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        await place.nodes["pi-1"].store.chores.checkpoints.write()
+        for name in ("pi-2", "pi-3"):
+            await place.add(name)
+        await until(lambda: place.voters() == 3)
+        await place.settled()
+        for name in ("pi-1", "pi-2", "pi-3"):
+            await pull_the_plug(place, name)
+        for name in ("pi-3", "pi-2", "pi-1"):
+            await place.start(name)
+        await until(place.leader, 15)
+        await place.settled()
+        assert place.voters() == 3

@@ -1,0 +1,35 @@
+"""Clients and nodes that joined after those clients last asked who belongs."""
+
+import asyncio
+from pathlib import Path as File
+
+from blocktree.client import Client
+from blocktree.fault import Fault, Kind
+from blocktree.names import Address
+from blocktree.store.messages import STORE_ACTOR, GetStatus, Status
+from store.world import in_loop, world
+
+
+@in_loop
+async def test_a_client_comes_to_know_a_node_that_joined_a_moment_ago(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        seeds = [address for path in place.paths for address in place.where(path)]
+        client = Client(place.tree.user, seeds=seeds)
+        try:
+            await client.start()
+            newcomer = await place.add("pi-2")
+            client.links.sources.append(place.where)
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        to = Address(newcomer.path, STORE_ACTOR)
+                        answer = await client.runtime.ask(to, GetStatus(), Status, timeout=2)
+                    except Fault as fault:
+                        if fault.kind is not Kind.UNREACHABLE:  # that is tried again
+                            raise
+                        await asyncio.sleep(0.05)
+                    else:
+                        break
+            assert answer.path == newcomer.path
+        finally:
+            await client.close()
