@@ -1,0 +1,294 @@
+"""Operations on names: lookup, listing, making and removing.
+
+A file made here stays `unborn` until its first flush, so that making, writing and closing it is one
+transaction. The directory is held exclusively meanwhile: nobody else can make the same name, and
+whoever looks into the directory has the lease recalled, which flushes the name first. All other
+changes of names are committed before the call returns.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from blocktree.caps import KeyRing
+from blocktree.fault import Fault, Kind
+from blocktree.files.attributes import describe
+from blocktree.files.commit import NewVersion
+from blocktree.files.core import Core, until_agreed
+from blocktree.files.flush import Flushes, Part
+from blocktree.files.nodes import Node, arriving, gone, hold
+from blocktree.files.volume import Entry, Permissions
+from blocktree.names import COMPONENT_BYTES_MAX, FileId
+from blocktree.sectors.directory import DirEntry
+from blocktree.sectors.header import (
+    DIRECTORY_SECTOR_BYTES,
+    SECTOR_BYTES,
+    FileKind,
+    Header,
+)
+from blocktree.sectors.inline import seal_inline
+from blocktree.sectors.sector import NONCE_BYTES
+
+_ENTRY_FILE_BYTES = 16
+
+
+class NameOperations:
+    """Lookup, listing, making and removing of names; moving them is in `moves`."""
+
+    def __init__(self, core: Core, flushes: Flushes) -> None:
+        self._core = core
+        self._flushes = flushes
+
+    # reading
+
+    async def find(self, directory: Node, name: bytes) -> Node | None:
+        """The node called `name`, or None."""
+        _check_length(name)
+        node = directory.unborn.get(name)
+        if node is not None:
+            return node
+        entry = await self._core.directories.lookup(directory, name)
+        node = directory.unborn.get(name)  # made while the directory was fetched
+        if node is not None or entry is None:
+            return node
+        return self.node_of(entry)
+
+    async def require(self, directory: Node, name: bytes) -> Node:
+        """The node called `name`.
+
+        Raises:
+            Fault: NOT_FOUND if there is none.
+        """
+        node = await self.find(directory, name)
+        if node is None:
+            raise Fault(Kind.NOT_FOUND, "no such file or directory", path=_say(name))
+        return node
+
+    async def parent(self, directory: Node) -> Node:
+        """What `..` means in a directory, as far as it is known here."""
+        header = await self._core.opened.header(directory)
+        node = self._core.nodes.of(header.parent)
+        return directory if node is None else node
+
+    async def list(
+        self, directory: Node, after: int, count: int, *, attributes: bool
+    ) -> Sequence[Entry]:
+        """Up to `count` entries behind the cookie `after`."""
+        if directory.gone:
+            return ()
+        await self._flushes.flush_names(directory)
+        found = await self._core.directories.list(directory, after, count)
+        numbers = self._core.nodes.number
+        if not attributes:
+            return [Entry(c, e.name, numbers(e.file), e.kind) for c, e in found]
+        headers = await self._core.headers.get_many([e.file for _, e in found])
+        entries = []
+        for (cookie, entry), known in zip(found, headers, strict=True):
+            described = None
+            if known is not None and known.header.kind is entry.kind:
+                node = self.node_of(entry)
+                described = describe(node, await self._core.opened.header(node))
+            entries.append(Entry(cookie, entry.name, numbers(entry.file), entry.kind, described))
+        return entries
+
+    def node_of(self, entry: DirEntry) -> Node:
+        """The node that an entry of a directory speaks of."""
+        return self._core.nodes.add(entry.file, entry.kind, entry.key, entry.epoch)
+
+    # making
+
+    async def create(self, directory: Node, name: bytes, permissions: Permissions) -> Node:
+        """Make a file that is committed at its first flush.
+
+        Raises:
+            Fault: EXISTS if the name is taken.
+        """
+        core = self._core
+        while True:
+            parent = await self._exclusive(directory)
+            if await self.find(directory, name) is not None:
+                raise Fault(Kind.EXISTS, "the name is taken", path=_say(name))
+            if name in directory.arriving:
+                async with directory.lock:
+                    continue
+            # From here to the promise nothing else runs: the lease was not recalled in between.
+            if core.headers.fresh(directory.file, exclusive=True) is not None:
+                break
+        node = self._new_node(FileKind.FILE, parent.file, permissions)
+        node.place = (directory, name)
+        directory.unborn[name] = node
+        return node
+
+    async def make(
+        self,
+        directory: Node,
+        name: bytes,
+        kind: FileKind,
+        permissions: Permissions,
+        content: bytes = b"",
+    ) -> Node:
+        """Make a directory or a symbolic link to `content`, at once.
+
+        Raises:
+            Fault: EXISTS if the name is taken, TOO_LARGE for a target that does not fit a header.
+        """
+        _check_length(name)
+
+        async def attempt() -> Node:
+            core = self._core
+            async with directory.lock, AsyncExitStack() as stack:
+                if await self.find(directory, name) is not None:
+                    raise Fault(Kind.EXISTS, "the name is taken", path=_say(name))
+                stack.enter_context(arriving(directory, name))
+                edit = await core.directories.edit(directory)
+                node = self._new_node(kind, directory.file, permissions)
+                assert node.last is not None
+                assert node.cipher is not None
+                try:
+                    sealed = seal_inline(node.cipher, content, core.draw(NONCE_BYTES), kind)
+                    header = replace(node.last, size=len(content), inline=sealed)
+                    await core.directories.add(
+                        edit, DirEntry(name, node.file, kind, node.key, node.epoch)
+                    )
+                    if kind is FileKind.DIRECTORY:
+                        core.directories.count_directory(edit, 1)
+                    version = await core.directories.prepare(edit, core.now_ns())
+                    part = Part(node, NewVersion(node.file, None, header), None, {})
+                    headers = await self._flushes.commit([part], [version])
+                except BaseException:
+                    self.lost(node)
+                    raise
+                node.born = False
+                core.directories.settle(edit, headers[0])
+                return node
+
+        return await until_agreed(attempt)
+
+    def _new_node(self, kind: FileKind, parent: FileId, permissions: Permissions) -> Node:
+        core = self._core
+        file = FileId(core.draw(_ENTRY_FILE_BYTES))
+        ring = KeyRing.start(core.draw)
+        node = core.nodes.add(file, kind, ring.current, ring.epoch)
+        directory = kind is FileKind.DIRECTORY
+        now = core.now_ns()
+        header = Header(
+            file=file,
+            kind=kind,
+            version=0,
+            size=0,
+            sector_size=DIRECTORY_SECTOR_BYTES if directory else SECTOR_BYTES,
+            cipher=core.cipher,
+            epoch=ring.epoch,
+            root=b"",
+            inline=b"",
+            mode=permissions.mode & 0o7777,
+            uid=permissions.uid,
+            gid=permissions.gid,
+            mtime_ns=now,
+            ctime_ns=now,
+            links=2 if directory else 1,
+            parent=parent,
+            previous=b"",
+            access=b"",
+            attributes=b"",
+            past_keys=b"",
+            writer=core.commits.writer,
+        )
+        core.opened.bear(node, header, ring)
+        return node
+
+    # removing
+
+    async def unlink(self, directory: Node, name: bytes) -> None:
+        """Remove a name of a file or link.
+
+        Raises:
+            Fault: NOT_FOUND, IS_DIRECTORY.
+        """
+
+        async def attempt() -> None:
+            node = await self.require(directory, name)
+            if node.kind is FileKind.DIRECTORY:
+                raise Fault(Kind.IS_DIRECTORY, "is a directory", path=_say(name))
+            await self._remove(directory, name, node)
+
+        await until_agreed(attempt)
+
+    async def rmdir(self, directory: Node, name: bytes) -> None:
+        """Remove an empty directory.
+
+        Raises:
+            Fault: NOT_FOUND, NOT_DIRECTORY, NOT_EMPTY.
+        """
+
+        async def attempt() -> None:
+            node = await self.require(directory, name)
+            if node.kind is not FileKind.DIRECTORY:
+                raise Fault(Kind.NOT_DIRECTORY, "not a directory", path=_say(name))
+            await self._remove(directory, name, node)
+
+        await until_agreed(attempt)
+
+    async def _remove(self, directory: Node, name: bytes, node: Node) -> None:
+        core = self._core
+        async with AsyncExitStack() as stack:
+            await hold(stack, [directory, node])
+            if await self.find(directory, name) is not node:
+                raise Fault(Kind.CONFLICT, "the name changed meanwhile")
+            if node.born:
+                del directory.unborn[name]
+                self.lost(node)
+                return
+            edit = await core.directories.edit(directory)
+            await core.directories.remove(edit, name, node)
+            if node.kind is FileKind.DIRECTORY:
+                core.directories.count_directory(edit, -1)
+            version = await core.directories.prepare(edit, core.now_ns())
+            part = await self.less(node)
+            headers = await self._flushes.commit([part], [version])
+            core.directories.settle(edit, headers[0])
+            if part.version.header is None:
+                self.lost(node)
+
+    async def less(self, node: Node) -> Part:
+        """A node's part in a transaction that takes one of its names away; its lock is held.
+
+        Raises:
+            Fault: NOT_EMPTY for a directory that has names in it.
+        """
+        core = self._core
+        if node.kind is FileKind.DIRECTORY:
+            table = await core.opened.table(node)
+            if table.names.size or node.unborn:
+                raise Fault(Kind.NOT_EMPTY, "the directory is not empty")
+            header = table.header
+        else:
+            header = await core.opened.header(node)
+        # Nothing runs in between: what was looked at is the version that goes.
+        if node.kind is FileKind.DIRECTORY or header.links <= 1:
+            return Part(node, NewVersion(node.file, core.opened.signed(node), None), None, {})
+        fields = {"links": header.links - 1, "ctime_ns": core.now_ns()}
+        return await self._flushes.prepare(node, header, **fields)
+
+    def lost(self, node: Node) -> None:
+        """The node's last name is gone."""
+        gone(node)
+        self._core.nodes.tidy(node)
+
+    async def _exclusive(self, directory: Node) -> Header:
+        header = await self._core.opened.header(directory, exclusive=True)
+        if header.kind is not FileKind.DIRECTORY:
+            raise Fault(Kind.NOT_DIRECTORY, "not a directory")
+        if directory.gone:
+            raise Fault(Kind.NOT_FOUND, "the directory was removed")
+        return header
+
+
+def _check_length(name: bytes) -> None:
+    if len(name) > COMPONENT_BYTES_MAX:
+        raise Fault(Kind.TOO_LARGE, f"a name of {len(name)} bytes", path=_say(name[:32]))
+
+
+def _say(name: bytes) -> str:
+    return os.fsdecode(name)

@@ -1,0 +1,184 @@
+"""Two clients at once: what one closes the other reads, and nothing anybody closed is lost."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+from blocktree.fault import Kind
+from blocktree.files.service import Filesystem
+from blocktree.files.volume import (
+    ROOT_INO,
+    Attributes,
+    Changes,
+    Lock,
+    LockKind,
+    Permissions,
+    RenameFlag,
+)
+from files.memory_store import MemoryStore, client, shaky
+from files.test_volume import MINE, RW, get, listing, put, refused
+
+
+def run(scene: Callable[[MemoryStore, Filesystem, Filesystem], Awaitable[None]]) -> None:
+    async def play() -> None:
+        store = MemoryStore(delay=shaky(1))
+        one, two = client(store, "one"), client(store, "two")
+        await one.start()
+        await two.start()
+        try:
+            await scene(store, one, two)
+        finally:
+            await one.close()
+            await two.close()
+
+    asyncio.run(play())
+
+
+def test_what_one_closes_the_other_reads_at_once() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        for size in (10, 100_000, 5, 3_000_000, 0):
+            content = os.urandom(size)
+            ino = (await put_over(one, b"f", content)).ino
+            assert (await two.lookup(ROOT_INO, b"f")).size == size
+            assert await get(two, ino) == content
+            assert await get(one, ino) == content
+
+    run(scene)
+
+
+async def put_over(volume: Filesystem, name: bytes, content: bytes) -> Attributes:
+    attributes, handle = await volume.create(ROOT_INO, name, MINE, RW | os.O_TRUNC)
+    await volume.setattr(attributes.ino, Changes(size=0), handle)
+    await volume.write(handle, 0, content)
+    await volume.flush(handle)
+    await volume.release(handle)
+    return attributes
+
+
+def test_the_kernel_is_told_before_another_client_sees_a_change() -> None:
+    async def scene(store: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        told: list[tuple[int, bytes | None]] = []
+
+        async def invalidate(ino: int, name: bytes | None) -> None:
+            told.append((ino, name))
+
+        one.on_invalidate(invalidate)
+        ino = await put(one, b"f", b"1")
+        await refused(Kind.NOT_FOUND, one.lookup(ROOT_INO, b"g"))
+        assert one.valid_s(ino) > 0
+        await two.lookup(ROOT_INO, b"f")
+        handle = await two.open(ino, RW)
+        await two.write(handle, 0, b"2")
+        await two.flush(handle)
+        assert (ino, None) in told
+        await two.rename(ROOT_INO, b"f", ROOT_INO, b"g", RenameFlag.REPLACE)
+        assert {(ROOT_INO, b"f"), (ROOT_INO, b"g")} <= set(told)
+        assert await listing(one) == [b"g"]
+        await two.release(handle)
+
+    run(scene)
+
+
+def test_only_one_client_makes_a_name() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        flags = RW | os.O_CREAT | os.O_EXCL
+        for number in range(20):
+            name = b"lock-%d" % number
+            made = await asyncio.gather(
+                one.create(ROOT_INO, name, MINE, flags),
+                two.create(ROOT_INO, name, MINE, flags),
+                return_exceptions=True,
+            )
+            assert sum(isinstance(result, tuple) for result in made) == 1
+            for volume, result in zip((one, two), made, strict=True):
+                if isinstance(result, tuple):
+                    await volume.flush(result[1])
+                    await volume.release(result[1])
+
+    run(scene)
+
+
+def test_two_clients_fill_one_directory() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        async def fill(volume: Filesystem, tag: bytes) -> None:
+            await asyncio.gather(*(put(volume, b"%s-%d" % (tag, n), tag) for n in range(60)))
+
+        await asyncio.gather(fill(one, b"one"), fill(two, b"two"))
+        expected = sorted(b"%s-%d" % (tag, n) for tag in (b"one", b"two") for n in range(60))
+        assert await listing(one) == await listing(two) == expected
+
+    run(scene)
+
+
+def test_sectors_that_do_not_overlap_are_both_kept() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        ino = await put(one, b"f", bytes(500_000))
+        await two.lookup(ROOT_INO, b"f")
+        first, second = await one.open(ino, RW), await two.open(ino, RW)
+        await one.write(first, 0, b"1" * 65536)
+        await two.write(second, 65536 * 3, b"2" * 65536)
+        await asyncio.gather(one.flush(first), two.flush(second))
+        expected = b"1" * 65536 + bytes(65536 * 2) + b"2" * 65536 + bytes(500_000 - 65536 * 4)
+        assert await get(one, ino) == await get(two, ino) == expected
+        await one.release(first)
+        await two.release(second)
+
+    run(scene)
+
+
+def test_a_file_that_another_client_removed_is_readable_while_open() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        content = os.urandom(200_000)
+        ino = await put(one, b"f", content)
+        await two.lookup(ROOT_INO, b"f")
+        handle = await two.open(ino, RW)
+        await one.unlink(ROOT_INO, b"f")
+        assert await two.read(handle, 0, 200_000) == content
+        await two.write(handle, 0, b"x")
+        await two.flush(handle)
+        await two.release(handle)
+        await refused(Kind.NOT_FOUND, two.lookup(ROOT_INO, b"f"))
+
+    run(scene)
+
+
+def test_a_lock_held_by_one_keeps_the_other_out() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        ino = await put(one, b"f", b"0")
+        await two.lookup(ROOT_INO, b"f")
+        lock = Lock(LockKind.WRITE, 0, 10, 1, 1)
+        free = Lock(LockKind.UNLOCK, 0, 10, 1, 1)
+
+        async def count(volume: Filesystem) -> None:
+            handle = await volume.open(ino, RW)
+            for _ in range(10):
+                await volume.setlock(handle, lock, wait=True)
+                number = int(bytes(await volume.read(handle, 0, 10)))
+                await volume.write(handle, 0, b"%d" % (number + 1))
+                await volume.setlock(handle, free, wait=False)
+            await volume.release(handle)
+
+        first = await one.open(ino, RW)
+        await one.setlock(first, lock, wait=False)
+        other = await two.open(ino, RW)
+        await refused(Kind.BUSY, two.setlock(other, lock, wait=False))
+        found = await two.getlock(other, lock)
+        assert found is not None
+        assert found.kind is LockKind.WRITE
+        await one.setlock(first, free, wait=False)
+        await asyncio.gather(count(one), count(two))
+        assert await get(one, ino) == b"20"
+
+    run(scene)
+
+
+def test_a_directory_is_not_removed_under_a_name_that_was_promised() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        sub = (await one.mkdir(ROOT_INO, b"d", Permissions(0o755, 0, 0))).ino
+        handle = (await one.create(sub, b"f", MINE, RW))[1]
+        await two.lookup(ROOT_INO, b"d")
+        await refused(Kind.NOT_EMPTY, two.rmdir(ROOT_INO, b"d"))
+        assert await listing(two, sub) == [b"f"]
+        await one.release(handle)
+
+    run(scene)
