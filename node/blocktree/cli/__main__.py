@@ -1,0 +1,5 @@
+"""`python -m blocktree.cli` is `bt`."""
+
+from blocktree.cli.main import main
+
+main()

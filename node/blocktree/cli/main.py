@@ -1,0 +1,107 @@
+"""The command group: finds the verb, runs it, and turns a fault into a sentence and an exit code.
+
+Verbs are imported when they are called, because a start that loads everything costs a second on a
+small board.
+"""
+
+import errno
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from blocktree import __version__
+from blocktree.cli.exits import exit_code
+from blocktree.cli.output import colour, complain
+from blocktree.fault import Fault, Kind
+
+# What a person reads in `bt --help`, in the order of a first day.
+_VERBS = {
+    "init": "Make a new tree and its keys.",
+    "up": "Start this machine's nodes.",
+    "down": "Stop this machine's nodes and mounts.",
+    "status": "Say how the tree is, problems first.",
+    "doctor": "Check this machine for what commonly goes wrong.",
+    "mount": "Mount the tree on a directory.",
+    "umount": "Unmount it.",
+    "ls": "List a directory.",
+    "cat": "Write a file to standard output.",
+    "cp": "Copy files into, out of or within the tree.",
+    "mv": "Move or rename.",
+    "rm": "Remove files.",
+    "mkdir": "Make directories.",
+    "stat": "Say everything known of a file.",
+    "scrub": "Check all that the nodes keep, and repair it.",
+    "node": "Invite, join, list, remove and replace nodes.",
+    "sim": "Stop and start the nodes of a simulated tree.",
+    "demo": "Show the main job end to end on this machine.",
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands live in modules of their own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        command = importlib.import_module(f"blocktree.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bt")
+def bt() -> None:
+    """Blocktree: one tree that holds a home's files, kept by its own small computers.
+
+    \b
+    A first try on one machine, no hardware needed:
+      bt up --sim 3              make a throw-away tree kept by three nodes
+      bt mount /home ~/home      mount it
+      bt status                  see how it is
+      bt down --purge            remove it again
+
+    State is kept in $BLOCKTREE_STATE, or else ~/.local/state/blocktree.
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command line; leaves with the exit code of `cli.exits`."""
+    try:
+        result: Any = bt.main(args=argv, standalone_mode=False, color=colour())
+    except Fault as fault:
+        complain(fault)
+        sys.exit(exit_code(fault.kind))
+    except click.exceptions.Abort:
+        complain(Fault(Kind.CANCELLED, "interrupted"))
+        sys.exit(exit_code(Kind.CANCELLED))
+    except click.ClickException as usage:
+        usage.show()
+        sys.exit(exit_code(Kind.USAGE))
+    except BrokenPipeError:
+        sys.exit(0)  # `bt ls | head` is not a failure
+    except OSError as cause:
+        complain(refused := _refusal(cause))
+        sys.exit(exit_code(refused.kind))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _refusal(cause: OSError) -> Fault:
+    """What the operating system did not let us do."""
+    path, what = str(cause.filename or ""), (cause.strerror or str(cause)).lower()
+    if isinstance(cause, PermissionError):
+        step = "bt doctor; or keep state elsewhere: BLOCKTREE_STATE=DIR"
+        return Fault(Kind.DENIED, what, path=path, next_step=step)
+    kind = Kind.NO_SPACE if cause.errno == errno.ENOSPC else Kind.FAILED
+    return Fault(kind, what, path=path, next_step="bt doctor")
