@@ -7,6 +7,7 @@ small board.
 import errno
 import importlib
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
@@ -40,24 +41,39 @@ _VERBS = {
 
 
 class _Verbs(click.Group):
-    """A group whose commands live in modules of their own name."""
+    """A group whose commands live in modules of their own name, or in packages above the node.
+
+    Those register theirs as entry points of the group `blocktree.verbs`, so that nothing here
+    names them.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(_VERBS)
+        return [*_VERBS, *_registered()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _VERBS:
+        if cmd_name in _VERBS:
+            command = importlib.import_module(f"blocktree.cli.{cmd_name}").command
+        elif found := _registered().get(cmd_name):
+            command = found.load()
+        else:
             return None
-        command = importlib.import_module(f"blocktree.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
+        rows = list(_VERBS.items())
+        for name, found in _registered().items():
+            rows.append((name, found.load().get_short_help_str()))
         with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+            formatter.write_dl(rows)
+
+
+def _registered() -> dict[str, EntryPoint]:
+    """The verbs of other packages: looked up only when none of ours is meant."""
+    return {found.name: found for found in sorted(entry_points(group="blocktree.verbs"))}
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
