@@ -73,6 +73,10 @@ def test_a_spec_lies_beside_each_format(package: str) -> None:
     assert (ROOT / "node" / "blocktree" / package / "SPEC.md").exists()
 
 
+def test_a_spec_lies_beside_the_device_runtime() -> None:
+    assert (ROOT / "boards" / "runtime" / "bt" / "SPEC.md").exists()
+
+
 def _faults(path: Path) -> Iterator[str]:
     text = path.read_text()
     if len(text.splitlines()) > MODULE_LINES_MAX:
