@@ -1,6 +1,11 @@
 """What every test may ask for."""
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with other things is slow, not wrong: no example is timed.
+settings.register_profile("blocktree", deadline=None)
+settings.load_profile("blocktree")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -36,7 +36,7 @@ def ran() -> tuple[SimulatedFiles, MemoryIndex, Run]:
 FILES, INDEX, RUN = ran()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(edits=EDITS, salvage=st.booleans(), anew=st.booleans())
 def test_edited_files_give_a_truthful_disk_or_a_fault(
     edits: list[tuple[float, float, int, bytes]], *, salvage: bool, anew: bool
@@ -58,7 +58,7 @@ def test_edited_files_give_a_truthful_disk_or_a_fault(
         assert disk.stats().live >= 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(contents=st.binary(max_size=3000))
 def test_a_walk_covers_any_bytes_without_gaps_or_overlaps(contents: bytes) -> None:
     file = SimulatedFiles({"segment-00000001": contents}).open("segment-00000001")

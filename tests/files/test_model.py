@@ -135,7 +135,7 @@ async def play(steps: list[tuple[int, tuple[Any, ...]]]) -> None:
     await fresh.volume.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(_STEPS)
 def test_random_operations(steps: list[tuple[int, tuple[Any, ...]]]) -> None:
     asyncio.run(play(steps))

@@ -22,6 +22,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
 @pytest.fixture
 def pair(tree: Tree) -> tuple[Path, Path]:
     """One fresh directory, seen through two mounts."""
+    assert all(mount.is_mount() for mount in tree.mounts), "an earlier check ended the mounts"
     name = f"place {next(_places)}"
     (tree.mounts[0] / name).mkdir()
     return tree.mounts[0] / name, tree.mounts[1] / name

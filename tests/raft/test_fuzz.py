@@ -73,7 +73,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(steps)
 def test_no_message_breaks_the_core(story: list[str | tuple[NodeId, Message]]) -> None:
     platter = Platter(Snapshot(MARK, {}))

@@ -122,7 +122,7 @@ def test_names_as_long_as_they_may_be_fit() -> None:
 _NO_SLASH = bytes(1 if byte in (0, 47) else byte for byte in range(256))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=500), st.booleans())
 def test_any_order_of_adding_and_removing_leaves_what_a_dict_would_hold(
     edits: list[tuple[int, bool]], full: bool

@@ -105,7 +105,7 @@ def test_a_range_is_read_with_the_pages_above_it_only() -> None:
     assert shelf.fetched == 1 + 1 + 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_history_of_a_tree_reads_like_a_list(data: st.DataObject) -> None:
     shelf, tree, model = Shelf(), Tree(), list[Digest]()

@@ -81,7 +81,7 @@ def change(house: House, file: FileId, verb: str, place: FileId, by: Credential)
     return house.edit(file, by=by, **(fields if verb == "move" else {"mode": len(verb)}))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(STEPS, min_size=3, max_size=30),
     st.integers(0, 24),

@@ -86,7 +86,7 @@ def histories(draw: st.DrawFn) -> list[Operation]:
     return operations
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories())
 def test_the_checker_agrees_with_trying_everything(operations: list[Operation]) -> None:
     assert linearizable(operations) == brute_force(operations)
