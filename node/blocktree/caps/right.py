@@ -95,7 +95,7 @@ def require(
             Kind.DENIED,
             f"{identity.path} lacks the right to {lacks}",
             path=path,
-            next_step="whoever may grant there can give it: bt share",
+            next_step="ask whoever may grant there",
         )
 
 

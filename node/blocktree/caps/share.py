@@ -97,7 +97,7 @@ def open_read_cap(access: Access, key: Key) -> bytes:
         Kind.DENIED,
         "there is no read cap for this key",
         path=access.file.hex(),
-        next_step="whoever may grant there can give it: bt share",
+        next_step="ask whoever may grant there",
     )
 
 

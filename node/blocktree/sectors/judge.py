@@ -113,7 +113,7 @@ class Judge:
                 Kind.DENIED,
                 f"{self._principal.hex()[:16]} lacks the right to write",
                 path=directory.hex(),
-                next_step="whoever may grant there can give it: bt share",
+                next_step="ask whoever may grant there",
             )
 
     def _place(self, header: Header) -> None:
