@@ -19,8 +19,10 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.opening import Limits, open_filesystem
 from blocktree.files.service import Filesystem
 from blocktree.keys import Credential, Identity, Member, MemberKind, process_credential
-from blocktree.link import Discovery, Found, Link, Links, Listener, Side, listen
+from blocktree.link import Discovery, Found, Link, Links, Listener, Side, join_endpoint, listen
+from blocktree.link.network import own_addresses
 from blocktree.names import Path
+from blocktree.services import register_paths
 from blocktree.store.messages import (
     STORE_ACTOR,
     GetMembers,
@@ -37,6 +39,7 @@ _REFRESH_SECONDS = 30.0
 _STRANGERS_SECONDS = 0.5  # between two questions because of strangers
 _ASK_SECONDS = 3.0
 _POLL_SECONDS = 0.02
+_ADDRESSES_MAX = 8
 
 
 class Client:
@@ -71,6 +74,14 @@ class Client:
         self._side = Side(self.credential, self._admit)
         self.links = Links(self._side, sources=[self._recorded], dice=random.random)
         self.runtime = Runtime(self.credential.path, self.links)
+        self.paths = register_paths(
+            self.runtime,
+            user.tree,
+            self.nodes,
+            draw=secrets.token_bytes,
+            links=self.links,
+            addresses=self._listening,
+        )
         self.discovery: Discovery | None = None
         self._strangers = asyncio.Event()
         self._listener: Listener | None = None
@@ -107,6 +118,7 @@ class Client:
     async def close(self) -> None:
         """Commit what is written and leave."""
         try:
+            await self.paths.close()
             if self.files is not None:
                 await self.files.close()
         finally:
@@ -126,6 +138,13 @@ class Client:
         if not recorded:
             return tuple(self._nodes)
         return tuple(recorded)
+
+    def _listening(self) -> tuple[str, ...]:
+        """Where this process listens, if it does."""
+        if self._listener is None:
+            return ()
+        port = self._listener.port
+        return tuple(join_endpoint(host, port) for host in own_addresses())[:_ADDRESSES_MAX]
 
     def addresses(self) -> tuple[str, ...]:
         """Where the nodes are, for the next time."""

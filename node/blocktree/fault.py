@@ -38,6 +38,7 @@ class Kind(IntEnum):
     CANCELLED = 24  # interrupted before it finished
     IN_USE = 25  # a port, mount point or state directory that another process holds
     MISSING = 26  # a program, device or package this machine lacks
+    MOVED = 27  # what was at that path answers elsewhere: nothing was done, look it up again
 
 
 class Fault(Exception):  # noqa: N818 - the field's word; "Error" would say nothing more

@@ -11,6 +11,7 @@ import ctypes
 import dataclasses
 import gc
 import logging
+import os
 import random
 import signal
 import sys
@@ -26,6 +27,7 @@ from blocktree.link import DEFAULT_PORT, Discovery, Links, Listener, Side, join_
 from blocktree.link.network import own_addresses
 from blocktree.names import Path
 from blocktree.raft import Membership, SnapshotMark
+from blocktree.services import register_paths
 from blocktree.store.folder import NodeFolder, Settings
 from blocktree.store.host import Host
 from blocktree.store.joining import Joining
@@ -70,6 +72,13 @@ class Node:
         host = Host(disk, self._worker, self._crew, reserve=limits.reserve, kernel=self._kernel)
         self.store = SectorStore(credential.identity, self.runtime, host)
         self.store.members_changed = self.links.recheck
+        self.paths = register_paths(
+            self.runtime,
+            credential.tree,
+            lambda: [self.path, *self.roster.paths_beside(self.path)],
+            draw=os.urandom,
+            links=self.links,
+        )
         self._judge = admit(self.roster, time.time)
         self._listener: Listener | None = None
         self._discovery: Discovery | None = None
@@ -122,6 +131,7 @@ class Node:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
+        await self.paths.close()
         await self._hand_over()
         await self.kill()
 

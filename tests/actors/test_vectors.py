@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from blocktree.actors import Done
-from blocktree.actors.remote import Form, Route, encode_message, encode_route, split_head
+from blocktree.actors.remote import Form, PathRoute, Route, encode_message, encode_route, split_head
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure
 from blocktree.wire import Record, decode
 from vector import FOLDER, Vector, load, pin, verdict
 
 ROUTE = encode_route("store", "files")
+PATH_ROUTE = encode_route("", "files", "/bt1x/sensors/attic", 17)
 FULL = Failure.of(Fault(Kind.NO_SPACE, "the disk is full"))
 CASES = {
     "tell": ("ok", encode_message(Form.TELL, 0, ROUTE, Done())),
     "tell-from-nobody": ("ok", encode_message(Form.TELL, 0, encode_route("store", ""), Done())),
     "ask": ("ok", encode_message(Form.ASK, 0xDEADBEEF, ROUTE, Done())),
+    "tell-a-path": ("ok", encode_message(Form.TELL, 0, PATH_ROUTE, Done())),
     "answer": ("ok", encode_message(Form.ANSWER, 0xDEADBEEF, b"", Done())),
     "refusal": ("ok", encode_message(Form.REFUSAL, 0xDEADBEEF, b"", FULL)),
     "unknown-form": ("malformed", b"\x04" + encode_message(Form.TELL, 0, ROUTE, Done())[1:]),
@@ -33,7 +35,7 @@ def read(head: bytes) -> Record:
     if form not in set(Form):
         raise Fault(Kind.MALFORMED, "no such form")
     if route:
-        decode(route, Route)
+        assert isinstance(decode(route, Record), Route | PathRoute)
     return decode(data, Record)
 
 

@@ -38,6 +38,7 @@ from blocktree.sectors.header import (
 from blocktree.sectors.transaction import Change, Transaction
 from blocktree.store import messages as m
 from blocktree.store.folder import NodeFolder, Settings
+from blocktree.store.place_messages import PLACES_ACTOR
 from blocktree.wire import Record, encode
 
 R = TypeVar("R", bound=Record)
@@ -129,12 +130,15 @@ class Client:
         self.runtime = Runtime(self.credential.path, self.links)
         self.session = os.urandom(16)
         self.ear = FilesEar()
+        self.ends: list[Callable[[], Coroutine[Any, Any, None]]] = []  # before it closes
         self._turn = 0
 
     async def start(self) -> None:
         await self.runtime.spawn(m.FILES_ACTOR, self.ear)
 
     async def close(self) -> None:
+        for end in self.ends:
+            await end()
         await self.runtime.close()
         await self.links.close()
 
@@ -161,6 +165,19 @@ class Client:
                     raise
                 hint = fault.next_step if fault.kind is Kind.NOT_LEADER else ""
                 target = Path(hint) if hint.startswith("/bt1") else None
+            await asyncio.sleep(0.02)
+
+    async def ask_places(self, message: Record, expect: type[R]) -> R:
+        """Ask the leader's registry."""
+        while True:
+            leader = self.world.nodes[self.world.leader() or next(iter(self.world.nodes))]
+            try:
+                return await self.runtime.ask(
+                    Address(leader.path, PLACES_ACTOR), message, expect, timeout=5
+                )
+            except Fault as fault:
+                if fault.kind not in _AGAIN:
+                    raise
             await asyncio.sleep(0.02)
 
     def header(

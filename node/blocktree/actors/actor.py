@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from blocktree.keys import Identity
 from blocktree.link import Link
-from blocktree.names import Address
+from blocktree.names import Address, Path
 from blocktree.wire import Record, record
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ class Call:
         peer: who the sending process proved to be, None for this process itself.
         link: the link it came on, None for this process itself. Pass it as `via=` to reach that
             very process again: several may run under one path.
+        path: the path it was sent to, None if it was sent to the actor itself.
     """
 
     sender: Address
     peer: Identity | None = None
     link: Link | None = None
+    path: Path | None = None
 
 
 class Actor:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from blocktree.actors.cell import Cell, refuse
 from blocktree.actors.mailbox import Mailbox
+from blocktree.actors.places import Places, Target
 from blocktree.actors.remote import (
     BACKLOG_MAX,
     Form,
     Receipt,
     RemoteAnswer,
+    Way,
     Wire,
     encode_message,
     encode_route,
@@ -19,6 +21,7 @@ from blocktree.actors.remote import (
 )
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Lane, Link, Links
+from blocktree.link.link import again
 from blocktree.names import Address, Path
 from blocktree.wire import Body, Record, body_of, carries_body, decode
 
@@ -34,12 +37,13 @@ class Delivery:
     `cell` raises `Fault` UNREACHABLE for an actor that does not run here.
     """
 
-    def __init__(self, links: Links, cell: Callable[[str], Cell]) -> None:
+    def __init__(self, links: Links, cell: Callable[[str], Cell], places: Places) -> None:
+        self._places = places
         self.wires: dict[Link, Wire] = {}
         self._links = links
         self._cell = cell
         self._loop = asyncio.get_running_loop()
-        self._routes: dict[tuple[str, str], bytes] = {}
+        self._routes: dict[tuple[str, str, str, int], bytes] = {}
         self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
         links.on_frame = self._received
         links.on_close = self._lost
@@ -85,7 +89,9 @@ class Delivery:
             self._connecting[key] = self._loop.create_task(self._connect(to, lane))
         return found
 
-    def tell(self, link: Link, to: Address, sender: Address | None, message: Record) -> None:
+    def tell(
+        self, link: Link, to: Address | Target, sender: Address | None, message: Record
+    ) -> None:
         """Queue a message on a link.
 
         Raises:
@@ -97,7 +103,7 @@ class Delivery:
     async def ask(
         self,
         link: Link,
-        to: Address,
+        to: Address | Target,
         sender: Address | None,
         message: Record,
         answer: asyncio.Future[Record],
@@ -134,8 +140,9 @@ class Delivery:
         finally:
             del self._connecting[to, lane]
 
-    def _route(self, to: Address, sender: Address | None) -> bytes:
-        key = (to.actor, sender.actor if sender else "")
+    def _route(self, to: Address | Target, sender: Address | None) -> bytes:
+        name = sender.actor if sender else ""
+        key = (to.actor, name, "", 0) if isinstance(to, Address) else ("", name, to.path, to.epoch)
         route = self._routes.get(key)
         if route is None:
             if len(self._routes) >= ROUTES_MAX:
@@ -163,8 +170,12 @@ class Delivery:
 
     def _told(self, link: Link, route: bytes, data: bytes, body: Body, answer: Receipt) -> None:
         try:
-            to, call = self.wire(link).route(route)
-            self._cell(to).take(read_message(data, body), call, answer)
+            way = self.wire(link).route(route)
+            if way.call.path is None:
+                self._cell(way.to).take(read_message(data, body), way.call, answer)
+                return
+            message = read_message(data, body)
+            self._admit(way, message, answer)
         except Fault as fault:
             refuse(answer, fault)
 
@@ -172,16 +183,43 @@ class Delivery:
         self, link: Link, route: bytes, data: bytes, body: Body, answer: RemoteAnswer
     ) -> None:
         try:
-            to, call = self.wire(link).route(route)
-            cell = self._cell(to)
+            way = self.wire(link).route(route)
+            path = way.call.path
+            name = way.to if path is None else self._places.at(path, way.epoch)
+            cell = self._cell(name)
             _check_room(cell.mailbox, link)
             message = read_message(data, body)
+            if path is not None:
+                self._admit(way, message, answer, cell.mailbox)
+                return
         except Fault as fault:
             refuse(answer, fault)
             return
         cell.mailbox.asked += 1
         answer.mailbox = cell.mailbox
-        cell.take(message, call, answer)
+        cell.take(message, way.call, answer)
+
+    def _admit(
+        self, way: Way, message: Record, answer: Receipt, asked: Mailbox | None = None
+    ) -> None:
+        """Give a message to what answers at its path, once its sender may send there."""
+        path, peer = way.call.path, way.call.peer
+        assert path is not None
+        assert peer is not None, "what comes on a link has a peer"
+        if asked is not None:
+            asked.asked += 1
+            assert isinstance(answer, RemoteAnswer)
+            answer.mailbox = asked
+
+        def deliver(fault: Fault | None) -> None:
+            try:
+                if fault is not None:
+                    raise again(fault)
+                self._cell(self._places.at(path, way.epoch)).take(message, way.call, answer)
+            except Fault as refusal:
+                refuse(answer, refusal)
+
+        self._places.admit(path, peer, deliver)
 
     def _lost(self, link: Link, fault: Fault) -> None:
         wire = self.wires.pop(link, None)

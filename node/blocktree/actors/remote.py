@@ -15,7 +15,7 @@ from blocktree.actors.actor import Call
 from blocktree.actors.mailbox import Mailbox
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Link
-from blocktree.names import Address, parse_name
+from blocktree.names import Address, Path, parse_name, parse_path
 from blocktree.wire import Body, Record, body_of, decode, encode, record, with_body
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,28 @@ class Route(Record):
     sender: str
 
 
-def encode_route(to: str, sender: str) -> bytes:
-    """A route, ready for many messages."""
-    return encode(Route(to, sender))
+@record(0x0B30)
+@dataclass(frozen=True, slots=True)
+class PathRoute(Record):
+    """From an actor to whichever answers at a path of the tree."""
+
+    path: str
+    epoch: int  # of who answered there, as the sender knows; 0: one of several
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route as it was read: to which actor, what the message is shown, to which epoch."""
+
+    to: str
+    call: Call
+    epoch: int
+
+
+def encode_route(to: str, sender: str, path: str = "", epoch: int = 0) -> bytes:
+    """A route, ready for many messages: to an actor, or with `path` to what answers there."""
+    return encode(PathRoute(path, epoch, sender) if path else Route(to, sender))
 
 
 def encode_message(form: Form, number: int, route: bytes, message: Record) -> bytes:
@@ -89,7 +108,7 @@ class Wire:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.waiting: dict[int, asyncio.Future[Record]] = {}
-        self._routes: dict[bytes, tuple[str, Call]] = {}
+        self._routes: dict[bytes, Way] = {}
         self._number = 0
 
     def number(self) -> int:
@@ -99,7 +118,7 @@ class Wire:
             self._number = self._number % 0xFFFFFFFF + 1
         return self._number
 
-    def route(self, data: bytes) -> tuple[str, Call]:
+    def route(self, data: bytes) -> Way:
         """To which actor, and the `Call` it is shown.
 
         Raises:
@@ -107,10 +126,7 @@ class Wire:
         """
         known = self._routes.get(data)
         if known is None:
-            route = decode(data, Route)
-            sender = route.sender and parse_name(route.sender)
-            peer = self.link.peer
-            known = route.to, Call(Address(peer.path, sender), peer, self.link)
+            known = _read_way(data, self.link)
             if len(self._routes) >= ROUTES_MAX:
                 self._routes.clear()
             self._routes[data] = known
@@ -124,6 +140,25 @@ class Wire:
                 answer.set_exception(
                     Fault(Kind.UNREACHABLE, fault.what, path=fault.path, next_step=fault.next_step)
                 )
+
+
+def _read_way(data: bytes, link: Link) -> Way:
+    route = decode(data, Record)
+    if not isinstance(route, Route | PathRoute):
+        raise Fault(Kind.MALFORMED, f"a {type(route).__name__} is no route")
+    sender = Address(link.peer.path, route.sender and parse_name(route.sender))
+    if isinstance(route, Route):
+        return Way(route.to, Call(sender, link.peer, link), 0)
+    return Way("", Call(sender, link.peer, link, _canonical(route.path)), route.epoch)
+
+
+def _canonical(path: str) -> Path:
+    try:
+        if parse_path(path) == path:
+            return Path(path)
+    except Fault as fault:
+        raise Fault(Kind.MALFORMED, f"a route to no path: {fault.what}") from None
+    raise Fault(Kind.MALFORMED, "a route to a path that is not in canonical form")
 
 
 class Receipt:

@@ -15,6 +15,8 @@ from blocktree.actors.cell import Cell
 from blocktree.actors.deadlines import Deadlines
 from blocktree.actors.delivery import Delivery, drained, lane_of
 from blocktree.actors.mailbox import Answer, Mailbox
+from blocktree.actors.places import Hosted, Places, Resolver, Target, always
+from blocktree.actors.seeking import NotSentError, seek
 from blocktree.fault import Fault, Kind
 from blocktree.link import Lane, Link, Links
 from blocktree.names import Address, Path, parse_name
@@ -39,7 +41,9 @@ class Runtime:
         self._deadlines = Deadlines()
         self._cells: dict[str, Cell] = {}
         self._calls: dict[str, Call] = {}  # of actors of this process
-        self._delivery = None if links is None else Delivery(links, self._cell)
+        self.places = Places()
+        self.resolver: Resolver | None = None  # set by who wires the process
+        self._delivery = None if links is None else Delivery(links, self._cell, self.places)
 
     # ---- actors
 
@@ -81,8 +85,29 @@ class Runtime:
         """Stop every actor, the youngest first."""
         for name in reversed(list(self._cells)):
             await self.stop(name)
+        await self.places.close()
         if self._delivery is not None:
             await self._delivery.close()
+
+    def host(
+        self, path: Path, name: str, *, epoch: int = 0, holds: Callable[[], bool] = always
+    ) -> None:
+        """Let an actor of this process answer at a path of the tree, too.
+
+        Whoever sends there must have the right (`places.judge`). Registering the path with the
+        sector service, so that others find it, is another matter (`services.Registrar`).
+
+        Args:
+            path: where it answers.
+            name: of the actor.
+            epoch: of a sole holder; messages for another epoch are refused with MOVED.
+            holds: whether this process may still act there, asked at each message.
+        """
+        self.places.host(path, Hosted(name, epoch, holds))
+
+    def unhost(self, path: Path) -> None:
+        """Answer at a path no more."""
+        self.places.unhost(path)
 
     def names(self) -> tuple[str, ...]:
         """The actors that run here."""
@@ -92,7 +117,7 @@ class Runtime:
 
     async def tell(
         self,
-        to: Address,
+        to: Address | Path,
         message: Record,
         *,
         sender: Address | None = None,
@@ -103,7 +128,7 @@ class Runtime:
         """Send a message. Waits while the mailbox, or the link to it, is full.
 
         Args:
-            to: the actor.
+            to: the actor, or a path at which one answers, wherever it runs.
             message: a record; within this process the object itself is handed over.
             sender: the actor that sends, if one does.
             via: `call.link` of a message, to reach that very process.
@@ -113,6 +138,9 @@ class Runtime:
         Raises:
             Fault: UNREACHABLE (also: no such actor runs there), BUSY, TOO_LARGE.
         """
+        if isinstance(to, str):
+            await self._tell_path(to, message, sender, lane, timeout)
+            return
         if via is None and to.process == self.here:
             mailbox = self._cell(to.actor).mailbox
             if mailbox.full:
@@ -161,7 +189,7 @@ class Runtime:
     @overload
     async def ask(
         self,
-        to: Address,
+        to: Address | Path,
         message: Record,
         *,
         sender: Address | None = None,
@@ -173,7 +201,7 @@ class Runtime:
     @overload
     async def ask(
         self,
-        to: Address,
+        to: Address | Path,
         message: Record,
         expect: type[_R],
         *,
@@ -185,7 +213,7 @@ class Runtime:
 
     async def ask(
         self,
-        to: Address,
+        to: Address | Path,
         message: Record,
         expect: type[Record] = Record,
         *,
@@ -202,6 +230,9 @@ class Runtime:
                 BUSY, STOPPED, CONTRACT (it does not take this message, or answered with another
                 class than `expect`).
         """
+        if isinstance(to, str):
+            found = await self._ask_path(to, message, sender, lane, timeout)
+            return _expected(found, expect, to)
         answer: asyncio.Future[Record] = self._loop.create_future()
         waiting = self._deadlines.put(answer, to, timeout)
         try:
@@ -222,11 +253,60 @@ class Runtime:
             del waiting[answer]
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # seen, also when the wait ended for another reason
-        if not isinstance(record, expect):
-            raise Fault(Kind.CONTRACT, f"it answered with {type(record).__name__}", path=str(to))
-        return record
+        return _expected(record, expect, to)
 
     # ---- inside
+
+    async def _tell_path(
+        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
+    ) -> None:
+        async def attempt(target: Target, left: float) -> None:
+            if target.address.process == self.here:
+                mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
+                if mailbox.full:
+                    await mailbox.room(left)
+                mailbox.put((message, self._call(sender, path), None))
+                return
+            link = await self._link_to(target, message, lane, left)
+            if link.congested:
+                await drained(link, left)
+            self._outward().tell(link, target, sender, message)
+
+        await seek(self.resolver, path, attempt, timeout)
+
+    async def _ask_path(
+        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
+    ) -> Record:
+        async def attempt(target: Target, left: float) -> Record:
+            answer: asyncio.Future[Record] = self._loop.create_future()
+            waiting = self._deadlines.put(answer, target.address, left)
+            try:
+                if target.address.process == self.here:
+                    mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
+                    if mailbox.full:
+                        await mailbox.room(left)
+                    mailbox.put((message, self._call(sender, path), cast("Answer", answer)))
+                    return await answer
+                link = await self._link_to(target, message, lane, left)
+                return await self._outward().ask(link, target, sender, message, answer)
+            finally:
+                del waiting[answer]
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()
+
+        try:
+            return await seek(self.resolver, path, attempt, timeout)
+        except Fault as fault:
+            raise fault.at(path) from None
+
+    async def _link_to(
+        self, target: Target, message: Record, lane: Lane | None, left: float
+    ) -> Link:
+        which = lane_of(message) if lane is None else lane
+        try:
+            return await self._outward().link(target.address.process, which, None, left)
+        except Fault as fault:
+            raise NotSentError(fault) from None
 
     def _cell(self, actor: str) -> Cell:
         cell = self._cells.get(actor)
@@ -236,8 +316,10 @@ class Runtime:
             raise Fault(Kind.UNREACHABLE, what, path=f"{self.here}#{actor}")
         return cell
 
-    def _call(self, sender: Address | None) -> Call:
+    def _call(self, sender: Address | None, path: Path | None = None) -> Call:
         name = sender.actor if sender else ""
+        if path is not None:
+            return Call(Address(self.here, name), path=path)
         call = self._calls.get(name)
         if call is None:
             if len(self._calls) >= CALLS_MAX:
@@ -249,3 +331,9 @@ class Runtime:
         if self._delivery is None:
             raise Fault(Kind.UNREACHABLE, "this process has no links to others")
         return self._delivery
+
+
+def _expected(record: Record, expect: type[Record], to: Address | Path) -> Record:
+    if not isinstance(record, expect):
+        raise Fault(Kind.CONTRACT, f"it answered with {type(record).__name__}", path=str(to))
+    return record

@@ -26,6 +26,7 @@ _CODES = {
     Kind.NO_SPACE: 12,
     Kind.EXPIRED: 13,
     Kind.MISSING: 14,
+    Kind.MOVED: 7,
     Kind.CANCELLED: INTERRUPTED,
 }
 

@@ -57,6 +57,8 @@ class SectorService:
         nodes: the paths of the storing processes as known now, in any order.
         session: 16 random bytes that name this client's leases and locks.
         clock: seconds, monotonic.
+        patience_s: how long a request is sent again.
+        actor: of the nodes, that is asked.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class SectorService:
         clock: Callable[[], float],
         *,
         patience_s: float = PATIENCE_S,
+        actor: str = STORE_ACTOR,
     ) -> None:
         self._runtime = runtime
         self.nodes = nodes
         self.session = session
         self.clock = clock
         self._patience_s = patience_s
+        self._actor = actor
         self._leader: Path | None = None
         self._turn = random.randrange(1 << 16)  # noqa: S311 - which node to try when the leader is unknown
         self._until = 0.0
@@ -112,7 +116,7 @@ class SectorService:
         self, node: Path, message: Record, answer: type[_T], *, timeout: float
     ) -> _T:
         """Ask one node once."""
-        reply = await self._runtime.ask(Address(node, STORE_ACTOR), message, timeout=timeout)
+        reply = await self._runtime.ask(Address(node, self._actor), message, timeout=timeout)
         if not isinstance(reply, answer):
             raise Fault(
                 Kind.CONTRACT,

@@ -31,6 +31,7 @@ ERRNOS = {
     Kind.CANCELLED: errno.EINTR,
     Kind.IN_USE: errno.EBUSY,
     Kind.MISSING: errno.EOPNOTSUPP,
+    Kind.MOVED: errno.EAGAIN,
 }
 """Every kind has its line; tests/mount holds that."""
 

@@ -29,7 +29,7 @@ class Rights:
     """
 
     def __init__(self, find: FindHeader, identify: Callable[[PrincipalId], Identity]) -> None:
-        self._find = find
+        self.find = find
         self.identify = identify
         self._known: dict[tuple[PrincipalId, FileId], int] = {}
         self._missed = False  # something remembered rests on a directory that was not there
@@ -66,7 +66,7 @@ class Rights:
         try:
             way = self.way_up(directory)
         except Fault as fault:
-            if fault.kind is not Kind.NOT_FOUND or self._find(ROOT_FILE) is None:
+            if fault.kind is not Kind.NOT_FOUND or self.find(ROOT_FILE) is None:
                 raise
             self._missed = True
             way = self.way_up(ROOT_FILE)
@@ -83,7 +83,7 @@ class Rights:
         while len(way) < PATH_COMPONENTS_MAX:
             header = new.get(directory)
             if header is None:
-                signed = self._find(directory)
+                signed = self.find(directory)
                 if signed is None:
                     raise Fault(Kind.NOT_FOUND, "no such directory", path=directory.hex())
                 header = signed.header

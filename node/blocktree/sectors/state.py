@@ -14,8 +14,8 @@ from typing import Final
 from blocktree.caps import check_access, load_access
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Member, check_member
-from blocktree.names import ROOT_FILE, FileId, PrincipalId
-from blocktree.sectors import members, retention
+from blocktree.names import ROOT_FILE, FileId, Path, PrincipalId
+from blocktree.sectors import claims, members, places, retention
 from blocktree.sectors.check import Checked, check_header, read_transaction
 from blocktree.sectors.header import FileKind, SignedHeader, load_header, verify_header
 from blocktree.sectors.judge import Judge
@@ -99,6 +99,24 @@ class SectorState:
         """
         return members.identify(self._table, principal)
 
+    # What answers at paths
+
+    def place_of(self, path: Path) -> FileId:
+        """The directory whose rights govern a path, as far as it is published."""
+        return places.place_of(self._table, self.rights, path)
+
+    def holding(self, path: Path) -> claims.Holding | None:
+        """Who holds a path."""
+        return claims.holding(self._table, path)
+
+    def holdings(self) -> dict[Path, claims.Holding]:
+        """All held paths."""
+        return claims.holdings(self._table)
+
+    def kept(self, path: Path) -> claims.Kept:
+        """The state kept at a path."""
+        return claims.kept(self._table, path)
+
     # Applying
 
     def apply(self, index: int, command: Command, checked: Checked | None = None) -> Outcome:
@@ -123,8 +141,25 @@ class SectorState:
                     return self._members(index, changed=changed)
                 case Genesis():
                     return self._begin(index, command)
+                case _:
+                    return self._place(index, command)
         except Fault as fault:
             return Outcome(index, fault.kind, fault.what, fault.path)
+
+    def _place(
+        self, index: int, command: places.Publish | claims.Claim | claims.Release | claims.Keep
+    ) -> Outcome:
+        table, rights = self._table, self.rights
+        match command:
+            case places.Publish():
+                places.publish(table, rights, command, self._begun().tree)
+            case claims.Claim():
+                claims.claim(table, index, rights, command, self._begun().tree)
+            case claims.Release():
+                claims.release(table, command)
+            case claims.Keep():
+                claims.keep(table, command)
+        return Outcome(index, placed=command.path)
 
     def _commit(self, index: int, command: Commit, checked: Checked | None) -> Outcome:
         if checked is None:

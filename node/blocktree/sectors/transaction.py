@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest, FileId, PrincipalId, TreeId
+from blocktree.sectors.claims import Claim, Keep, Release
+from blocktree.sectors.places import Publish
 from blocktree.wire import Record, decode, record
 
 CHANGES_MAX = 256  # files in one transaction
@@ -81,7 +83,7 @@ class Expire(Record):
     before_ns: int
 
 
-Command = Genesis | Commit | Join | Remove | Expire
+Command = Genesis | Commit | Join | Remove | Expire | Publish | Claim | Release | Keep
 
 
 def decode_command(payload: bytes) -> Command:
@@ -133,6 +135,7 @@ class Outcome:
     changed: tuple[FileId, ...] = ()  # created, replaced and deleted files
     dropped: tuple[Dropped, ...] = ()
     members_changed: bool = False
+    placed: str = ""  # the path at which who answers, or what is kept, changed
     more: bool = field(default=False)  # `Expire` stopped at its bound: propose it again
 
     def fault(self) -> Fault | None:

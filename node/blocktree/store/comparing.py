@@ -29,11 +29,14 @@ log = logging.getLogger(__name__)
 
 PREFIXES = (
     OWNER_PREFIX,
+    b"a",
     b"c",
     b"d",
     b"h",
     b"i",
+    b"k",
     b"m",
+    b"n",
     b"p",
     b"t",
     b"v",

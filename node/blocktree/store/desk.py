@@ -9,7 +9,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blocktree.actors import Actor, Call, receives
-from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.store.messages import (
     Alive,
@@ -157,10 +156,4 @@ class StoreActor(Actor):
 
     def _member(self, call: Call) -> Identity:
         """The sender, if it belongs."""
-        identity = call.peer or self._service.myself
-        roster = self._service.replica.tree.roster
-        if call.peer is not None:
-            roster.check(identity)
-        elif len(roster) and not roster.belongs(identity):
-            raise Fault(Kind.DENIED, "this node was removed from the tree")
-        return identity
+        return self._service.member(call)

@@ -15,6 +15,7 @@ from blocktree.sectors.transaction import Outcome
 from blocktree.store.holders import Holders
 from blocktree.store.leases import Leases
 from blocktree.store.locks import LockTable, Waiter
+from blocktree.store.registry import Registry
 
 Settle = Callable[[Outcome | Fault], None]
 
@@ -36,6 +37,7 @@ class Leadership:
         self.leases = Leases(term)
         self.locks = LockTable(term, now)
         self.holders = Holders()
+        self.registry = Registry(now)
         self.waiting: dict[Waiter, asyncio.Future[None]] = {}
         self._proposals: dict[int, _Proposal] = {}
 

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from blocktree.actors import Runtime
-from blocktree.fault import Fault
+from blocktree.actors import Call, Runtime
+from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Principal
 from blocktree.names import PrincipalId
 from blocktree.raft import Entry, EntryKind, NodeId, Role
+from blocktree.sectors.claims import Claim, Release
 from blocktree.sectors.transaction import Outcome
 from blocktree.store.between import RAFT_ACTOR
 from blocktree.store.chores import Chores
@@ -20,6 +21,8 @@ from blocktree.store.host import Host
 from blocktree.store.leadership import Leadership
 from blocktree.store.membership import GroupKeeper, MemberDesk
 from blocktree.store.messages import STORE_ACTOR, Status
+from blocktree.store.place_messages import PLACES_ACTOR
+from blocktree.store.places import PlacesActor
 from blocktree.store.reads import Reads, no_quorum
 from blocktree.store.replica import Replica
 from blocktree.store.roster import node_id
@@ -62,6 +65,7 @@ class SectorStore:
         """Take part in the group and answer."""
         await self.runtime.spawn(RAFT_ACTOR, GroupActor(self.replica, self.members.clear))
         await self.runtime.spawn(STORE_ACTOR, StoreActor(self))
+        await self.runtime.spawn(PLACES_ACTOR, PlacesActor(self))
         self.replica.start()
         self.chores.start()
         self.keeper.start()
@@ -70,6 +74,7 @@ class SectorStore:
         """Stop answering and leave a checkpoint behind, so that the next start is quick."""
         await self.keeper.stop()
         await self.chores.stop()
+        await self.runtime.stop(PLACES_ACTOR)
         await self.runtime.stop(STORE_ACTOR)
         await self.runtime.stop(RAFT_ACTOR)
         await self.replica.stop()
@@ -104,6 +109,20 @@ class SectorStore:
             self._writers[identity.acts_for] = writer
         return writer
 
+    def member(self, call: Call) -> Identity:
+        """The sender of a message, if it belongs.
+
+        Raises:
+            Fault: DENIED.
+        """
+        identity = call.peer or self.myself
+        roster = self.replica.tree.roster
+        if call.peer is not None:
+            roster.check(identity)
+        elif len(roster) and not roster.belongs(identity):
+            raise Fault(Kind.DENIED, "this node was removed from the tree")
+        return identity
+
     def status(self) -> Status:
         """How this node is."""
         sessions = self._leadership.leases.sessions if self._leadership else 0
@@ -116,6 +135,9 @@ class SectorStore:
         """An entry took effect."""
         if self._leadership is not None:
             self._leadership.applied(entry.index, entry.term, outcome)
+            if prepared is not None and isinstance(prepared.command, Claim | Release):
+                now = self.replica.host.clock()
+                self._leadership.registry.decided(prepared.command.path, now)
         if outcome is not None and outcome.members_changed:
             self._writers.clear()
             self.members_changed()
@@ -158,4 +180,5 @@ class SectorStore:
             now = self.replica.host.clock()
             leadership.late(now - COMMIT_SECONDS, no_quorum)
             leadership.leases.expire(now)
+            leadership.registry.expire(now)
             wake(leadership, leadership.locks.expire(now))
