@@ -31,6 +31,7 @@ FORMATS = (
     "caps",
     "raft",
     "sectors",
+    "contract",
     "disk",
     "link",
     "actors",

@@ -4,9 +4,9 @@
 process and over real links.
 """
 
-from blocktree.actors.actor import Actor, Call, Done, receives
+from blocktree.actors.actor import Actor, Call, Done, plays, receives
 from blocktree.actors.runtime import Runtime
 from blocktree.link import Lane
 from blocktree.names import Address
 
-__all__ = ["Actor", "Address", "Call", "Done", "Lane", "Runtime", "receives"]
+__all__ = ["Actor", "Address", "Call", "Done", "Lane", "Runtime", "plays", "receives"]

@@ -1,15 +1,18 @@
 """What an actor class is: methods marked `@receives`, found by the class of the message.
 
-The dispatch table is a plain dictionary, compiled once for each actor class from annotations; a
-later contract check compiles the same dictionary with more in it.
+The dispatch table is a plain dictionary, compiled once for each actor class from annotations. A
+class that plays roles of contracts has such a table for each state (`conversations`).
 """
 
 import types
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from blocktree.contract import Place, Role
+from blocktree.contract.place import here
 from blocktree.keys import Identity
 from blocktree.link import Link
 from blocktree.names import Address, Path
@@ -22,6 +25,8 @@ Result = Record | Awaitable[Record | None] | None
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _MARK = "blocktree receives"
 _TABLE = "_blocktree_table"
+_ROLES = "_blocktree_roles"
+_Class = TypeVar("_Class", bound="type[Actor]")
 
 
 @record(0x0801)
@@ -30,9 +35,9 @@ class Done(Record):
     """The answer to an ask whose method returned nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """Where a message came from.
+    """Where a message came from; the same object for many messages, so known by identity.
 
     Args:
         sender: the actor that sent it; its process path is proved when `peer` is set.
@@ -75,6 +80,27 @@ def receives(method: _Method) -> _Method:
     """Mark a method as the one that takes messages of its annotated class."""
     setattr(method, _MARK, True)
     return method
+
+
+def plays(*roles: Role) -> Callable[[_Class], _Class]:
+    """Say which roles of contracts an actor class plays, above the class.
+
+    Its methods must be what the roles take and answer, which is checked when it is first spawned,
+    and by `bt contract check` and `tests`; and what it receives is held to the contracts.
+    """
+    place = here(str(PurePath(__file__).parent))
+
+    def mark(cls: _Class) -> _Class:
+        setattr(cls, _ROLES, (roles, place))
+        return cls
+
+    return mark
+
+
+def played(cls: type[Actor]) -> tuple[tuple[Role, ...], Place]:
+    """The roles that a class plays, and where that is said; no roles for most."""
+    found = getattr(cls, _ROLES, ((), Place()))
+    return typing.cast("tuple[tuple[Role, ...], Place]", found)
 
 
 def dispatch_table(cls: type[Actor]) -> dict[type, Method]:

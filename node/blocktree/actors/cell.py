@@ -9,21 +9,34 @@ Invariants
 """
 
 import asyncio
+import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from blocktree.actors.actor import Actor, Call, Done, Method, dispatch_table
+from blocktree.actors.actor import Actor, Call, Done, Method
+from blocktree.actors.conversations import (
+    Following,
+    Fork,
+    Table,
+    Talk,
+    Talks,
+    broken,
+    stopped,
+    tables_of,
+)
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.fault import Fault, Kind
 from blocktree.link.link import again
+from blocktree.names import Address
 from blocktree.wire import Record
 
 log = logging.getLogger(__name__)
 
 LATER_MAX = 1024
+KNOWN_MAX = 8192  # calls whose conversation was found
 TURN_MAX = 256  # messages worked off before other tasks have a turn
 RESTART_MIN_S = 0.1
 RESTART_MAX_S = 10.0
@@ -44,14 +57,14 @@ class _Broken(Record):
 class _Unfinished(Record):
     """Said by `take` to the worker: run this to its end."""
 
-    rest: Awaitable[Record | None]
+    rest: Awaitable[Record | None] | Fork
 
 
 def _raise(_actor: Actor, message: _Broken, _call: Call) -> None:
     raise message.cause
 
 
-def _finish(_actor: Actor, message: _Unfinished, _call: Call) -> Awaitable[Record | None]:
+def _finish(_actor: Actor, message: _Unfinished, _call: Call) -> Awaitable[Record | None] | Fork:
     return message.rest
 
 
@@ -66,8 +79,10 @@ class Cell:
         self.mailbox = mailbox
         self._make = make
         self._loop = asyncio.get_running_loop()
-        self._table: dict[type, Method]
-        self._plain: dict[type, Method]  # those that are not `async def`
+        self._known: dict[Call, Talk] = {}  # found by `_meet`; the same for all without contract
+        self._always: Talk | None = None  # if all conversations are one that never changes
+        self._talks: Talks | None = None
+        self._says: frozenset[type] = frozenset()  # what its contracts let it say first
         self._use(actor)
         self._later: dict[asyncio.Future[Record | None], Answer | None] = {}
         self._later_less: asyncio.Future[None] | None = None
@@ -100,10 +115,16 @@ class Cell:
         link that received something), never by an actor, so that actors do not run inside actors.
         Otherwise the message goes to the mailbox, so the order of messages is kept.
         """
-        method = self._plain.get(type(message))
-        if method is None or not self.mailbox.idle or len(self._later) >= LATER_MAX:
+        try:
+            talk = self._always or self._known.get(call) or self._meet(call)
+        except Fault as fault:
+            refuse(answer, fault)
+            return
+        entry = talk.table.plain.get(type(message))
+        if entry is None or not self.mailbox.idle or len(self._later) >= LATER_MAX:
             self.mailbox.put((message, call, answer))
             return
+        method, after = entry
         try:
             result = method(self.actor, message, call)
         except Fault as fault:
@@ -113,8 +134,12 @@ class Cell:
             self.mailbox.put((_Broken(cause), call, answer))
             return
         if result is None or isinstance(result, Record):
+            talk.table = after
             if answer is not None:
                 answer.set_result(DONE if result is None else result)
+        elif type(result) is Fork:
+            talk.table = after
+            self.mailbox.put((_Unfinished(result), call, answer))
         elif inspect.iscoroutine(result):
             self.mailbox.put((_Unfinished(result), call, answer))
         else:
@@ -122,13 +147,42 @@ class Cell:
 
     def _use(self, actor: Actor) -> None:
         self.actor = actor
-        table = dispatch_table(type(actor))
-        self._table = {**table, **_OWN}
-        self._plain = {
-            message: method
-            for message, method in table.items()
-            if not inspect.iscoroutinefunction(method)
-        }
+        tables = tables_of(type(actor))
+        self._known.clear()
+        self._always = None if tables.moves else Talk(tables.start)
+        self._says = tables.sends
+        self._talks = Talks(tables.start, self._talks)
+
+    def saying(self, message: Record, to: Address, principal: bytes) -> Talk | None:
+        """The conversation in which the actor may say this now; None if no contract is about it.
+
+        Raises:
+            Fault: CONTRACT if it may not.
+        """
+        if self._always is not None or type(message) not in self._says:
+            return None
+        assert self._talks is not None
+        talk = self._talks.find(to, principal)
+        if type(message) not in talk.table.sends:
+            assert talk.table.node is not None
+            name, state = type(message).__name__, talk.table.node.name
+            what = talk.table.why or f"{name} may not be said in state {state}"
+            raise Fault(Kind.CONTRACT, what, path=str(to))
+        return talk
+
+    def lost(self, *, principal: bytes = b"", actor: Address | None = None) -> None:
+        """Who was on the other side of conversations is gone."""
+        if self._talks is not None and self._talks.lost(principal=principal, actor=actor):
+            self._known.clear()
+
+    def _meet(self, call: Call) -> Talk:
+        """The conversation that a message belongs to."""
+        assert self._talks is not None
+        if self._talks.crowded() or len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        principal = b"" if call.peer is None else call.peer.principal
+        talk = self._known[call] = self._talks.find(call.sender, principal)
+        return talk
 
     async def _run(self) -> None:
         mailbox = self.mailbox
@@ -151,10 +205,12 @@ class Cell:
     async def _work(self, message: Record, call: Call, answer: Answer | None) -> None:
         """Give one message to the actor, and what comes of it to whoever asked."""
         try:
-            method = self._table.get(type(message)) or self._unknown(message)
+            talk = self._always or self._known.get(call) or self._meet(call)
+            method, after = talk.table.get(type(message)) or self._unknown(talk, message, call)
             result = method(self.actor, message, call)
             if result is not None and not isinstance(result, Record):
-                result = await self._await(result, answer)
+                result, after = await self._finished(result, answer, talk, after)
+            talk.table = after
             if answer is not None and result is not _LATER and not answer.done():
                 answer.set_result(DONE if result is None else result)
         except Fault as fault:
@@ -169,20 +225,45 @@ class Cell:
             refuse(answer, self._failed(cause))
             await self._crashed(cause)
 
-    async def _await(self, result: Any, answer: Answer | None) -> Any:
+    async def _finished(
+        self, result: Any, answer: Answer | None, talk: Talk, after: Table
+    ) -> tuple[Any, Table]:
         """An `async def` is run to its end; any other awaitable answers later."""
+        following = None
+        if type(result) is Fork:
+            talk.table = after  # nothing is taken until it is known what follows
+            following = result.following
+            if result.fault is not None:
+                talk.table = following.refused
+                raise result.fault
+            result = result.result
         if inspect.iscoroutine(result):
-            return await result
-        while len(self._later) >= LATER_MAX:
-            self._later_less = self._loop.create_future()
-            await self._later_less
-        self._promise(result, answer)
-        return _LATER
+            try:
+                result = await result
+            except Fault:
+                if following is not None:
+                    talk.table = following.refused
+                raise
+        elif result is not None and not isinstance(result, Record):
+            while len(self._later) >= LATER_MAX:
+                self._later_less = self._loop.create_future()
+                await self._later_less
+            self._promise(result, answer, talk, following)
+            return _LATER, after
+        return (result, after) if following is None else (result, following.after(result))
 
-    def _promise(self, result: Any, answer: Answer | None) -> None:
+    def _promise(
+        self,
+        result: Any,
+        answer: Answer | None,
+        talk: Talk | None = None,
+        following: Following | None = None,
+    ) -> None:
         later = asyncio.ensure_future(cast("Awaitable[Record | None]", result))
         self._later[later] = answer
         later.add_done_callback(self._came)
+        if talk is not None and following is not None:
+            later.add_done_callback(functools.partial(_move, talk, talk.table, following))
 
     def _came(self, later: asyncio.Future[Record | None]) -> None:
         """A promised answer is there."""
@@ -201,9 +282,21 @@ class Cell:
         elif answer is not None and not answer.done():
             answer.set_result(later.result() or DONE)
 
-    def _unknown(self, message: Record) -> Method:
-        name = type(message).__name__
-        raise Fault(Kind.CONTRACT, f"it does not take {name}", path=str(self.actor.address))
+    def _unknown(self, talk: Talk, message: Record, call: Call) -> tuple[Method, Table]:
+        """What is not in the table: our own words, or somebody broke the contract."""
+        own = _OWN.get(type(message))
+        if own is not None:
+            return own, talk.table
+        table, name, here = talk.table, type(message).__name__, str(self.actor.address)
+        if table.why:
+            raise Fault(Kind.CONTRACT, table.why, path=here)
+        if table.node is None:
+            raise Fault(Kind.CONTRACT, f"it does not take {name}", path=here)
+        what = broken(table.node, name)
+        log.warning("%s broke the contract of %s: %s", call.sender, here, what)
+        if talk is not self._always:
+            talk.table = stopped(table, f"this conversation was stopped: {what}")
+        raise Fault(Kind.CONTRACT, what, path=here)
 
     def _failed(self, cause: BaseException) -> Fault:
         """What an asker may know of a crash: its class, not its words, which may hold secrets."""
@@ -243,6 +336,15 @@ class Cell:
             log.error("actor %s crashed", self.actor.address, exc_info=cause)
         elif self._crashes == CRASHES_LOGGED:
             log.error("actor %s keeps crashing; no more of it is logged", self.actor.address)
+
+
+def _move(
+    talk: Talk, pending: Table, following: Following, later: "asyncio.Future[Record | None]"
+) -> None:
+    """A promised answer decides what follows, unless the conversation has ended meanwhile."""
+    if talk.table is pending:
+        good = not later.cancelled() and later.exception() is None
+        talk.table = following.after(later.result()) if good else following.refused
 
 
 def refuse(answer: Answer | None, fault: Fault) -> None:

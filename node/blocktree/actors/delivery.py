@@ -20,6 +20,7 @@ from blocktree.actors.remote import (
     split_head,
 )
 from blocktree.fault import Fault, Kind
+from blocktree.keys import Identity
 from blocktree.link import Failure, Lane, Link, Links
 from blocktree.link.link import again
 from blocktree.names import Address, Path
@@ -34,14 +35,22 @@ ROUTES_MAX = 4096
 class Delivery:
     """Sends over `links` and receives for the actors that `cell` finds by name.
 
-    `cell` raises `Fault` UNREACHABLE for an actor that does not run here.
+    `cell` raises `Fault` UNREACHABLE for an actor that does not run here. `gone` is called when the
+    last link to a process is lost that messages went over.
     """
 
-    def __init__(self, links: Links, cell: Callable[[str], Cell], places: Places) -> None:
+    def __init__(
+        self,
+        links: Links,
+        cell: Callable[[str], Cell],
+        places: Places,
+        gone: Callable[[Identity], None],
+    ) -> None:
         self._places = places
         self.wires: dict[Link, Wire] = {}
         self._links = links
         self._cell = cell
+        self._gone = gone
         self._loop = asyncio.get_running_loop()
         self._routes: dict[tuple[str, str, str, int], bytes] = {}
         self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
@@ -223,8 +232,12 @@ class Delivery:
 
     def _lost(self, link: Link, fault: Fault) -> None:
         wire = self.wires.pop(link, None)
-        if wire is not None:
-            wire.lost(fault)
+        if wire is None:
+            return
+        wire.lost(fault)
+        who = link.peer.principal
+        if not any(other.peer.principal == who for other in self.wires):
+            self._gone(link.peer)
 
 
 def lane_of(message: Record) -> Lane:

@@ -12,12 +12,14 @@ from typing import TypeVar, cast, overload
 
 from blocktree.actors.actor import Actor, Call
 from blocktree.actors.cell import Cell
+from blocktree.actors.conversations import Talk
 from blocktree.actors.deadlines import Deadlines
 from blocktree.actors.delivery import Delivery, drained, lane_of
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.places import Hosted, Places, Resolver, Target, always
 from blocktree.actors.seeking import NotSentError, seek
 from blocktree.fault import Fault, Kind
+from blocktree.keys import Identity
 from blocktree.link import Lane, Link, Links
 from blocktree.names import Address, Path, parse_name
 from blocktree.wire import Record
@@ -43,7 +45,9 @@ class Runtime:
         self._calls: dict[str, Call] = {}  # of actors of this process
         self.places = Places()
         self.resolver: Resolver | None = None  # set by who wires the process
-        self._delivery = None if links is None else Delivery(links, self._cell, self.places)
+        self._delivery = (
+            None if links is None else Delivery(links, self._cell, self.places, self._gone)
+        )
 
     # ---- actors
 
@@ -80,6 +84,8 @@ class Runtime:
         cell = self._cells.pop(name, None)
         if cell is not None:
             await cell.stop()
+            for other in self._cells.values():
+                other.lost(actor=Address(self.here, name))
 
     async def close(self) -> None:
         """Stop every actor, the youngest first."""
@@ -145,6 +151,7 @@ class Runtime:
             mailbox = self._cell(to.actor).mailbox
             if mailbox.full:
                 await mailbox.room(timeout)
+            self._says(sender, message, to)
             mailbox.put((message, self._call(sender), None))
             return
         delivery = self._outward()
@@ -153,6 +160,7 @@ class Runtime:
         )
         if link.congested:
             await drained(link, timeout)
+        self._says(sender, message, to, link)
         delivery.tell(link, to, sender, message)
 
     def post(
@@ -174,12 +182,14 @@ class Runtime:
                 mailbox = self._cell(to.actor).mailbox
                 if mailbox.full:
                     return False
+                self._says(sender, message, to)
                 mailbox.put((message, self._call(sender), None))
                 return True
             delivery = self._outward()
             link = delivery.open_link(to.process, lane_of(message) if lane is None else lane, via)
             if link is None or link.congested:
                 return False
+            self._says(sender, message, to, link)
             delivery.tell(link, to, sender, message)
         except Fault as fault:
             log.debug("not posted to %s: %s", to, fault)
@@ -235,25 +245,33 @@ class Runtime:
             return _expected(found, expect, to)
         answer: asyncio.Future[Record] = self._loop.create_future()
         waiting = self._deadlines.put(answer, to, timeout)
+        talk: Talk | None = None
         try:
             if via is None and to.process == self.here:
                 mailbox = self._cell(to.actor).mailbox
                 if mailbox.full:
                     await mailbox.room(timeout)
+                talk = self._asks(sender, message, to)
                 mailbox.put((message, self._call(sender), cast("Answer", answer)))
                 record = await answer
             else:
                 delivery = self._outward()
                 which = lane_of(message) if lane is None else lane
                 link = await delivery.link(to.process, which, via, timeout)
+                talk = self._asks(sender, message, to, link)
                 record = await delivery.ask(link, to, sender, message, answer)
         except Fault as fault:
+            if talk is not None:
+                talk.unsent(message, fault)
             raise fault.at(str(to)) from None
         finally:
             del waiting[answer]
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # seen, also when the wait ended for another reason
-        return _expected(record, expect, to)
+        record = _expected(record, expect, to)
+        if talk is not None:
+            talk.sent(message, record)
+        return record
 
     # ---- inside
 
@@ -265,11 +283,13 @@ class Runtime:
                 mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
                 if mailbox.full:
                     await mailbox.room(left)
+                self._says(sender, message, target.address)
                 mailbox.put((message, self._call(sender, path), None))
                 return
             link = await self._link_to(target, message, lane, left)
             if link.congested:
                 await drained(link, left)
+            self._says(sender, message, target.address, link)
             self._outward().tell(link, target, sender, message)
 
         await seek(self.resolver, path, attempt, timeout)
@@ -280,15 +300,27 @@ class Runtime:
         async def attempt(target: Target, left: float) -> Record:
             answer: asyncio.Future[Record] = self._loop.create_future()
             waiting = self._deadlines.put(answer, target.address, left)
+            talk: Talk | None = None
             try:
                 if target.address.process == self.here:
                     mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
                     if mailbox.full:
                         await mailbox.room(left)
+                    talk = self._asks(sender, message, target.address)
                     mailbox.put((message, self._call(sender, path), cast("Answer", answer)))
-                    return await answer
-                link = await self._link_to(target, message, lane, left)
-                return await self._outward().ask(link, target, sender, message, answer)
+                    record = await answer
+                else:
+                    link = await self._link_to(target, message, lane, left)
+                    talk = self._asks(sender, message, target.address, link)
+                    record = await self._outward().ask(link, target, sender, message, answer)
+            except Fault as fault:
+                if talk is not None:
+                    talk.unsent(message, fault)
+                raise
+            else:
+                if talk is not None:
+                    talk.sent(message, record)
+                return record
             finally:
                 del waiting[answer]
                 if not answer.cancel() and not answer.cancelled():
@@ -315,6 +347,31 @@ class Runtime:
             # Not NOT_FOUND: to whoever asked for a file that would say that the file is missing.
             raise Fault(Kind.UNREACHABLE, what, path=f"{self.here}#{actor}")
         return cell
+
+    def _asks(
+        self, sender: Address | None, message: Record, to: Address, link: Link | None = None
+    ) -> Talk | None:
+        """The conversation of an actor here that this belongs to; None if no contract is about it.
+
+        Raises:
+            Fault: CONTRACT if the contract does not let it say this now.
+        """
+        cell = None if sender is None else self._cells.get(sender.actor)
+        if cell is None:
+            return None
+        return cell.saying(message, to, b"" if link is None else link.peer.principal)
+
+    def _says(
+        self, sender: Address | None, message: Record, to: Address, link: Link | None = None
+    ) -> None:
+        """The same for what needs no answer: the conversation goes on."""
+        if sender is not None and (talk := self._asks(sender, message, to, link)) is not None:
+            talk.sent(message)
+
+    def _gone(self, peer: Identity) -> None:
+        """The last link to a process is lost."""
+        for cell in self._cells.values():
+            cell.lost(principal=peer.principal)
 
     def _call(self, sender: Address | None, path: Path | None = None) -> Call:
         name = sender.actor if sender else ""
