@@ -67,3 +67,9 @@ need_python() {
   rm -f "$log"
   printf '%s\n' "$stamp" >"$VENV/stamp"
 }
+
+# need_micropython: the interpreter that device tests run in, in .venv beside the Python packages.
+need_micropython() {
+  [ -n "${BT_MICROPYTHON:-}" ] || BT_MICROPYTHON=$("$ROOT/tools/get_micropython")
+  export BT_MICROPYTHON
+}

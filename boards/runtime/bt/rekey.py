@@ -1,0 +1,19 @@
+"""New secrets, sealed by who holds the present reading secret: a gateway only passes them on."""
+
+from bt import ccm
+from bt.fault import CONFLICT, Fault
+from bt.hkdf import hkdf
+
+
+def open_rekey(device, reading_secret, present, epoch, sealed):
+    """(link secret, reading secret, scalar or zeros) for `epoch`.
+
+    Raises:
+        Fault: CONFLICT if the epoch is not above the present one, DAMAGED if it does not open.
+    """
+    if not present < epoch <= 65535:
+        raise Fault(CONFLICT, "epoch %d does not follow %d" % (epoch, present))
+    number = epoch.to_bytes(2, "big")
+    okm = hkdf(device, reading_secret, b"blocktree rekey 1\0" + number, 29)
+    plain = ccm.open(okm[:16], okm[16:], device + number, sealed)
+    return plain[:32], plain[32:64], plain[64:]
