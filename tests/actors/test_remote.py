@@ -286,7 +286,7 @@ async def test_a_cancelled_ask_leaves_nothing_behind() -> None:
             await ask
         assert two.here._delivery is not None
         assert not any(wire.waiting for wire in two.here._delivery.wires.values())
-        assert not any(two.here._deadlines._buckets.values())
+        assert not any(two.here.deadlines._buckets.values())
         slow.gate.set()
         assert (await two.here.ask(to, Total(2), Total)).total == 2
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from actors.cast import Add, Counter, Do, Parcel, Slow, Total, Unloved
-from blocktree.actors import Actor, Address, Call, Done, Runtime, receives
+from blocktree.actors import Actor, Address, Call, Done, Runtime, receives, supervision
 from blocktree.actors import cell as cell_module
 from blocktree.actors.actor import dispatch_table
 from blocktree.fault import Fault, Kind
@@ -267,7 +267,7 @@ async def test_crashes_again_and_again_make_the_pauses_longer_and_the_log_silent
                 await here.ask(to, Do("crash"))
         await here.ask(to, Add(1))
     assert pauses[:4] == [0.0, 0.1, 0.2, 0.4]
-    assert max(pauses) == cell_module.RESTART_MAX_S
+    assert max(pauses) == supervision.RESTART_MAX_S
     assert caplog.text.count("Traceback") == cell_module.CRASHES_LOGGED
     assert "keeps crashing" in caplog.text
 

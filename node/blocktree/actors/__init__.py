@@ -6,7 +6,22 @@ process and over real links.
 
 from blocktree.actors.actor import Actor, Call, Done, plays, receives
 from blocktree.actors.runtime import Runtime
+from blocktree.actors.supervision import Restarts
+from blocktree.actors.timers import Timer
+from blocktree.actors.watches import Down
 from blocktree.link import Lane
 from blocktree.names import Address
 
-__all__ = ["Actor", "Address", "Call", "Done", "Lane", "Runtime", "plays", "receives"]
+__all__ = [
+    "Actor",
+    "Address",
+    "Call",
+    "Done",
+    "Down",
+    "Lane",
+    "Restarts",
+    "Runtime",
+    "Timer",
+    "plays",
+    "receives",
+]

@@ -20,6 +20,7 @@ from blocktree.wire import Record, record
 
 if TYPE_CHECKING:
     from blocktree.actors.runtime import Runtime
+    from blocktree.actors.timers import Timer
 
 Result = Record | Awaitable[Record | None] | None
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -65,6 +66,14 @@ class Actor:
 
     runtime: "Runtime"  # both are set by `spawn`
     address: Address
+
+    def after(self, seconds: float, message: Record) -> "Timer":
+        """Have a message to this actor itself come after some time, through its mailbox."""
+        return self.runtime.timers(self.address).start(message, seconds)
+
+    def every(self, seconds: float, message: Record) -> "Timer":
+        """Have a message to this actor itself come again and again, until it is cancelled."""
+        return self.runtime.timers(self.address).start(message, seconds, seconds)
 
     async def started(self) -> None:
         """Runs before the first message, and again after a restart."""

@@ -4,8 +4,8 @@ Invariants
   - One message at a time; an answer promised for later does not hold up the next message, but no
     more than `LATER_MAX` are outstanding.
   - Every ask gets exactly one outcome: a record, a `Fault`, FAILED after a crash, or STOPPED.
-  - A crash restarts this actor and no other (one for one): at once the first time, then after
-    0.1 s x 2^n, at most 10 s; a minute without a crash is forgiven.
+  - A crash restarts this actor and no other, as `supervision` says; its children are stopped first
+    and its timers are cancelled, since the fresh actor starts its own.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from blocktree.actors.actor import Actor, Call, Done, Method
 from blocktree.actors.conversations import (
@@ -28,6 +28,9 @@ from blocktree.actors.conversations import (
     tables_of,
 )
 from blocktree.actors.mailbox import Answer, Mailbox
+from blocktree.actors.supervision import FOREVER, Restarts, Supervision
+from blocktree.actors.timers import Timers
+from blocktree.actors.watches import Watch
 from blocktree.fault import Fault, Kind
 from blocktree.link.link import again
 from blocktree.names import Address
@@ -38,10 +41,7 @@ log = logging.getLogger(__name__)
 LATER_MAX = 1024
 KNOWN_MAX = 8192  # calls whose conversation was found
 TURN_MAX = 256  # messages worked off before other tasks have a turn
-RESTART_MIN_S = 0.1
-RESTART_MAX_S = 10.0
-FORGIVEN_S = 60.0
-CRASHES_LOGGED = 5  # with traceback, in `FORGIVEN_S`
+CRASHES_LOGGED = 5  # with traceback, in a row
 DONE = Done()
 _LATER = object()
 
@@ -68,15 +68,39 @@ def _finish(_actor: Actor, message: _Unfinished, _call: Call) -> Awaitable[Recor
     return message.rest
 
 
-_OWN: dict[type, Method] = {_Broken: _raise, _Unfinished: _finish}
+def _watch(actor: Actor, _message: Watch, call: Call) -> None:
+    actor.runtime.household.watches.add(actor.address.actor, call)
+
+
+_OWN: dict[type, Method] = {_Broken: _raise, _Unfinished: _finish, Watch: _watch}
+
+
+class Owner(Protocol):
+    """Whom a cell tells of its actor's troubles: the household of its runtime."""
+
+    async def before_restart(self, name: str) -> None:
+        """The actor is about to be started again."""
+
+    def gave_up(self, name: str, cause: BaseException) -> None:
+        """The actor crashed too often and is to be stopped."""
 
 
 class Cell:
     """Runs one actor. `make` gives the next one after a crash; without it the same goes on."""
 
-    def __init__(self, actor: Actor, make: Callable[[], Actor] | None, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        actor: Actor,
+        make: Callable[[], Actor] | None,
+        mailbox: Mailbox,
+        owner: Owner,
+        restarts: Restarts = FOREVER,
+    ) -> None:
         self.actor: Actor
         self.mailbox = mailbox
+        self.timers = Timers(self._due)
+        self._owner = owner
+        self._supervision = Supervision(restarts)
         self._make = make
         self._loop = asyncio.get_running_loop()
         self._known: dict[Call, Talk] = {}  # found by `_meet`; the same for all without contract
@@ -86,8 +110,6 @@ class Cell:
         self._use(actor)
         self._later: dict[asyncio.Future[Record | None], Answer | None] = {}
         self._later_less: asyncio.Future[None] | None = None
-        self._crashes = 0
-        self._last_crash = self._loop.time() - FORGIVEN_S
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -95,8 +117,13 @@ class Cell:
         name = f"actor {self.actor.address}"
         self._task = self._loop.create_task(self._run(), name=name)
 
+    def fail(self, cause: BaseException) -> None:
+        """Let the actor crash for something else, in its turn."""
+        self.mailbox.put((_Broken(cause), Call(self.actor.address), None))
+
     async def stop(self) -> None:
         """Interrupt the actor, answer STOPPED to all who wait, and let it clean up."""
+        self.timers.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -306,35 +333,42 @@ class Cell:
         )
 
     async def _crashed(self, cause: BaseException) -> None:
-        self._log_crash(cause)
-        await asyncio.sleep(self._pause())
-        while self._make is not None:
+        await self._pause(cause)
+        if self._make is None:
+            return
+        self.timers.cancel()
+        await self._owner.before_restart(self.actor.address.actor)
+        while True:
             try:
                 fresh = self._make()
                 fresh.runtime, fresh.address = self.actor.runtime, self.actor.address
                 await fresh.started()
             except Exception as again_cause:
-                self._log_crash(again_cause)
-                await asyncio.sleep(self._pause())
+                await self._pause(again_cause)
             else:
                 self._use(fresh)
                 return
 
-    def _pause(self) -> float:
-        """Count a crash; the seconds to wait before going on."""
-        now = self._loop.time()
-        if now - self._last_crash >= FORGIVEN_S:
-            self._crashes = 0
-        self._last_crash = now
-        self._crashes += 1
-        pause = RESTART_MIN_S * 2.0 ** min(self._crashes - 2, 10)
-        return 0.0 if self._crashes == 1 else min(RESTART_MAX_S, pause)
+    async def _pause(self, cause: BaseException) -> None:
+        """Wait before going on after a crash; for ever, if it is given up: it will be stopped."""
+        self._log_crash(cause)
+        pause = self._supervision.crashed(self._loop.time())
+        if pause is None:
+            self._owner.gave_up(self.actor.address.actor, cause)
+            await self._loop.create_future()
+        else:
+            await asyncio.sleep(pause)
+
+    def _due(self, message: Record) -> None:
+        """A timer rang. A full mailbox has enough to do: then this one is not heard."""
+        if not self.mailbox.full:
+            self.mailbox.put((message, Call(self.actor.address), None))
 
     def _log_crash(self, cause: BaseException) -> None:
         """At most `CRASHES_LOGGED` in a row: a storm of messages must not fill a disk."""
-        if self._crashes < CRASHES_LOGGED:
+        if self._supervision.crashes < CRASHES_LOGGED:
             log.error("actor %s crashed", self.actor.address, exc_info=cause)
-        elif self._crashes == CRASHES_LOGGED:
+        elif self._supervision.crashes == CRASHES_LOGGED:
             log.error("actor %s keeps crashing; no more of it is logged", self.actor.address)
 
 

@@ -46,6 +46,7 @@ class Delivery:
         places: Places,
         gone: Callable[[Identity], None],
     ) -> None:
+        self.on_lost: Callable[[Link, str], None] = lambda _link, _why: None
         self._places = places
         self.wires: dict[Link, Wire] = {}
         self._links = links
@@ -232,6 +233,7 @@ class Delivery:
 
     def _lost(self, link: Link, fault: Fault) -> None:
         wire = self.wires.pop(link, None)
+        self.on_lost(link, fault.what)
         if wire is None:
             return
         wire.lost(fault)

@@ -15,9 +15,12 @@ from blocktree.actors.cell import Cell
 from blocktree.actors.conversations import Talk
 from blocktree.actors.deadlines import Deadlines
 from blocktree.actors.delivery import Delivery, drained, lane_of
+from blocktree.actors.household import Household
 from blocktree.actors.mailbox import Answer, Mailbox
-from blocktree.actors.places import Hosted, Places, Resolver, Target, always
-from blocktree.actors.seeking import NotSentError, seek
+from blocktree.actors.places import Hosted, Places, Resolver, always
+from blocktree.actors.seeking import Seeker
+from blocktree.actors.supervision import FOREVER, Restarts
+from blocktree.actors.timers import Timers
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.link import Lane, Link, Links
@@ -40,24 +43,40 @@ class Runtime:
         self.here = here
         self.links = links
         self._loop = asyncio.get_running_loop()
-        self._deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self._cells: dict[str, Cell] = {}
         self._calls: dict[str, Call] = {}  # of actors of this process
         self.places = Places()
         self.resolver: Resolver | None = None  # set by who wires the process
+        self.household = Household(self)
+        self._seeker = Seeker(self)
         self._delivery = (
             None if links is None else Delivery(links, self._cell, self.places, self._gone)
         )
+        if self._delivery is not None:
+            self._delivery.on_lost = self.household.watches.lost
 
     # ---- actors
 
     async def spawn(
-        self, name: str, actor: Actor | Callable[[], Actor], *, capacity: int = CAPACITY
+        self,
+        name: str,
+        actor: Actor | Callable[[], Actor],
+        *,
+        capacity: int = CAPACITY,
+        restarts: Restarts = FOREVER,
+        parent: Address | None = None,
     ) -> Address:
         """Start an actor; when this returns, `started` has run and messages are taken.
 
-        Given a class or another callable instead of an instance, a crash starts a fresh actor;
-        an instance goes on with the state it has.
+        Args:
+            name: unique in this process.
+            actor: an instance goes on with the state it has after a crash; a class or another
+                callable makes a fresh one then.
+            capacity: messages that its mailbox holds.
+            restarts: how many crashes are borne.
+            parent: an actor of this process that it belongs to: it is stopped with its parent, and
+                before its parent starts again; when it is given up, its parent crashes.
 
         Raises:
             Fault: EXISTS if the name is taken; whatever `started` raises.
@@ -68,27 +87,51 @@ class Runtime:
         make = None if isinstance(actor, Actor) else actor
         first = actor if isinstance(actor, Actor) else actor()
         first.runtime, first.address = self, Address(self.here, name)
-        cell = Cell(first, make, Mailbox(capacity))
+        cell = Cell(first, make, Mailbox(capacity), self.household, restarts)
         self._cells[name] = cell  # messages queue up while it starts
+        if parent is not None:
+            self._cell(parent.actor)
+            self.household.family.born(name, parent.actor)
         try:
             await first.started()
         except BaseException:
             del self._cells[name]
+            self.household.family.died(name)
             await cell.stop()
             raise
         cell.start()
         return first.address
 
-    async def stop(self, name: str) -> None:
-        """Stop an actor; those who wait for it get STOPPED. Unknown names are nothing to do."""
+    async def stop(self, name: str, why: str = "it was stopped") -> None:
+        """Stop an actor and its children; who waits for them gets STOPPED, who watches `Down`.
+
+        Unknown names are nothing to do.
+        """
+        await self.household.before_restart(name)
         cell = self._cells.pop(name, None)
         if cell is not None:
+            self.household.family.died(name)
             await cell.stop()
             for other in self._cells.values():
                 other.lost(actor=Address(self.here, name))
+            self.household.watches.gone(cell.actor.address, why)
+
+    def timers(self, of: Address) -> Timers:
+        """The timers of an actor of this process."""
+        return self._cell(of.actor).timers
+
+    async def watch(
+        self, watcher: Address, target: Address, timeout: float = ASK_TIMEOUT_S
+    ) -> None:
+        """Have `Down` told to an actor of this process when another goes, here or elsewhere.
+
+        If it is gone already, or cannot be reached, `Down` comes at once.
+        """
+        await self.household.watch(watcher, target, timeout)
 
     async def close(self) -> None:
         """Stop every actor, the youngest first."""
+        await self.household.close()
         for name in reversed(list(self._cells)):
             await self.stop(name)
         await self.places.close()
@@ -145,22 +188,22 @@ class Runtime:
             Fault: UNREACHABLE (also: no such actor runs there), BUSY, TOO_LARGE.
         """
         if isinstance(to, str):
-            await self._tell_path(to, message, sender, lane, timeout)
+            await self._seeker.tell(to, message, sender, lane, timeout)
             return
         if via is None and to.process == self.here:
             mailbox = self._cell(to.actor).mailbox
             if mailbox.full:
                 await mailbox.room(timeout)
-            self._says(sender, message, to)
-            mailbox.put((message, self._call(sender), None))
+            self.says(sender, message, to)
+            mailbox.put((message, self.call_of(sender), None))
             return
-        delivery = self._outward()
+        delivery = self.outward()
         link = await delivery.link(
             to.process, lane_of(message) if lane is None else lane, via, timeout
         )
         if link.congested:
             await drained(link, timeout)
-        self._says(sender, message, to, link)
+        self.says(sender, message, to, link)
         delivery.tell(link, to, sender, message)
 
     def post(
@@ -182,14 +225,14 @@ class Runtime:
                 mailbox = self._cell(to.actor).mailbox
                 if mailbox.full:
                     return False
-                self._says(sender, message, to)
-                mailbox.put((message, self._call(sender), None))
+                self.says(sender, message, to)
+                mailbox.put((message, self.call_of(sender), None))
                 return True
-            delivery = self._outward()
+            delivery = self.outward()
             link = delivery.open_link(to.process, lane_of(message) if lane is None else lane, via)
             if link is None or link.congested:
                 return False
-            self._says(sender, message, to, link)
+            self.says(sender, message, to, link)
             delivery.tell(link, to, sender, message)
         except Fault as fault:
             log.debug("not posted to %s: %s", to, fault)
@@ -241,24 +284,24 @@ class Runtime:
                 class than `expect`).
         """
         if isinstance(to, str):
-            found = await self._ask_path(to, message, sender, lane, timeout)
+            found = await self._seeker.ask(to, message, sender, lane, timeout)
             return _expected(found, expect, to)
         answer: asyncio.Future[Record] = self._loop.create_future()
-        waiting = self._deadlines.put(answer, to, timeout)
+        waiting = self.deadlines.put(answer, to, timeout)
         talk: Talk | None = None
         try:
             if via is None and to.process == self.here:
                 mailbox = self._cell(to.actor).mailbox
                 if mailbox.full:
                     await mailbox.room(timeout)
-                talk = self._asks(sender, message, to)
-                mailbox.put((message, self._call(sender), cast("Answer", answer)))
+                talk = self.asks(sender, message, to)
+                mailbox.put((message, self.call_of(sender), cast("Answer", answer)))
                 record = await answer
             else:
-                delivery = self._outward()
+                delivery = self.outward()
                 which = lane_of(message) if lane is None else lane
                 link = await delivery.link(to.process, which, via, timeout)
-                talk = self._asks(sender, message, to, link)
+                talk = self.asks(sender, message, to, link)
                 record = await delivery.ask(link, to, sender, message, answer)
         except Fault as fault:
             if talk is not None:
@@ -275,70 +318,17 @@ class Runtime:
 
     # ---- inside
 
-    async def _tell_path(
-        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
-    ) -> None:
-        async def attempt(target: Target, left: float) -> None:
-            if target.address.process == self.here:
-                mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
-                if mailbox.full:
-                    await mailbox.room(left)
-                self._says(sender, message, target.address)
-                mailbox.put((message, self._call(sender, path), None))
-                return
-            link = await self._link_to(target, message, lane, left)
-            if link.congested:
-                await drained(link, left)
-            self._says(sender, message, target.address, link)
-            self._outward().tell(link, target, sender, message)
+    def mailbox_at(self, path: Path, epoch: int) -> Mailbox:
+        """The mailbox of what answers here at a path.
 
-        await seek(self.resolver, path, attempt, timeout)
+        Raises:
+            Fault: MOVED if nothing does, under that epoch.
+        """
+        return self._cell(self.places.at(path, epoch)).mailbox
 
-    async def _ask_path(
-        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
-    ) -> Record:
-        async def attempt(target: Target, left: float) -> Record:
-            answer: asyncio.Future[Record] = self._loop.create_future()
-            waiting = self._deadlines.put(answer, target.address, left)
-            talk: Talk | None = None
-            try:
-                if target.address.process == self.here:
-                    mailbox = self._cell(self.places.at(path, target.epoch)).mailbox
-                    if mailbox.full:
-                        await mailbox.room(left)
-                    talk = self._asks(sender, message, target.address)
-                    mailbox.put((message, self._call(sender, path), cast("Answer", answer)))
-                    record = await answer
-                else:
-                    link = await self._link_to(target, message, lane, left)
-                    talk = self._asks(sender, message, target.address, link)
-                    record = await self._outward().ask(link, target, sender, message, answer)
-            except Fault as fault:
-                if talk is not None:
-                    talk.unsent(message, fault)
-                raise
-            else:
-                if talk is not None:
-                    talk.sent(message, record)
-                return record
-            finally:
-                del waiting[answer]
-                if not answer.cancel() and not answer.cancelled():
-                    answer.exception()
-
-        try:
-            return await seek(self.resolver, path, attempt, timeout)
-        except Fault as fault:
-            raise fault.at(path) from None
-
-    async def _link_to(
-        self, target: Target, message: Record, lane: Lane | None, left: float
-    ) -> Link:
-        which = lane_of(message) if lane is None else lane
-        try:
-            return await self._outward().link(target.address.process, which, None, left)
-        except Fault as fault:
-            raise NotSentError(fault) from None
+    def find(self, actor: str) -> Cell | None:
+        """What runs an actor of this process; None if it does not run."""
+        return self._cells.get(actor)
 
     def _cell(self, actor: str) -> Cell:
         cell = self._cells.get(actor)
@@ -348,7 +338,7 @@ class Runtime:
             raise Fault(Kind.UNREACHABLE, what, path=f"{self.here}#{actor}")
         return cell
 
-    def _asks(
+    def asks(
         self, sender: Address | None, message: Record, to: Address, link: Link | None = None
     ) -> Talk | None:
         """The conversation of an actor here that this belongs to; None if no contract is about it.
@@ -361,11 +351,11 @@ class Runtime:
             return None
         return cell.saying(message, to, b"" if link is None else link.peer.principal)
 
-    def _says(
+    def says(
         self, sender: Address | None, message: Record, to: Address, link: Link | None = None
     ) -> None:
         """The same for what needs no answer: the conversation goes on."""
-        if sender is not None and (talk := self._asks(sender, message, to, link)) is not None:
+        if sender is not None and (talk := self.asks(sender, message, to, link)) is not None:
             talk.sent(message)
 
     def _gone(self, peer: Identity) -> None:
@@ -373,7 +363,8 @@ class Runtime:
         for cell in self._cells.values():
             cell.lost(principal=peer.principal)
 
-    def _call(self, sender: Address | None, path: Path | None = None) -> Call:
+    def call_of(self, sender: Address | None, path: Path | None = None) -> Call:
+        """What a method learns of a message that an actor of this process sent."""
         name = sender.actor if sender else ""
         if path is not None:
             return Call(Address(self.here, name), path=path)
@@ -384,7 +375,8 @@ class Runtime:
             call = self._calls[name] = Call(Address(self.here, name))
         return call
 
-    def _outward(self) -> Delivery:
+    def outward(self) -> Delivery:
+        """The way to other processes. Raises `Fault` UNREACHABLE if this one is alone."""
         if self._delivery is None:
             raise Fault(Kind.UNREACHABLE, "this process has no links to others")
         return self._delivery

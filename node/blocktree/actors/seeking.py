@@ -6,11 +6,19 @@ there said MOVED. After anything else its outcome is open, and the sender is tol
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from blocktree.actors.conversations import Talk
+from blocktree.actors.delivery import drained, lane_of
+from blocktree.actors.mailbox import Answer
 from blocktree.actors.places import Resolver, Target
 from blocktree.fault import Fault, Kind
-from blocktree.names import Path
+from blocktree.link import Lane, Link
+from blocktree.names import Address, Path
+from blocktree.wire import Record
+
+if TYPE_CHECKING:
+    from blocktree.actors.runtime import Runtime
 
 _T = TypeVar("_T")
 PAUSE_MIN_S, PAUSE_MAX_S = 0.02, 0.5
@@ -63,3 +71,92 @@ async def seek(
             raise Fault(Kind.UNREACHABLE, f"nobody answers there: {fault.what}", path=path)
         await asyncio.sleep(pause)
         pause = min(2 * pause, PAUSE_MAX_S)
+
+
+class Seeker:
+    """Tells and asks what answers at a path, for the actors of one process."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+
+    async def tell(
+        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
+    ) -> None:
+        """As `Runtime.tell`."""
+        runtime = self._runtime
+
+        async def attempt(target: Target, left: float) -> None:
+            if target.address.process == runtime.here:
+                mailbox = runtime.mailbox_at(path, target.epoch)
+                if mailbox.full:
+                    await mailbox.room(left)
+                runtime.says(sender, message, target.address)
+                mailbox.put((message, runtime.call_of(sender, path), None))
+                return
+            link = await self._link(target, message, lane, left)
+            if link.congested:
+                await drained(link, left)
+            runtime.says(sender, message, target.address, link)
+            runtime.outward().tell(link, target, sender, message)
+
+        await seek(runtime.resolver, path, attempt, timeout)
+
+    async def ask(
+        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
+    ) -> Record:
+        """As `Runtime.ask`, whatever the class of the answer."""
+        runtime = self._runtime
+
+        async def attempt(target: Target, left: float) -> Record:
+            answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+            waiting = runtime.deadlines.put(answer, target.address, left)
+            try:
+                return await self._exchange(target, message, sender, lane, left, answer)
+            finally:
+                del waiting[answer]
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()  # seen, also when the wait ended for another reason
+
+        try:
+            return await seek(runtime.resolver, path, attempt, timeout)
+        except Fault as fault:
+            raise fault.at(path) from None
+
+    async def _exchange(  # noqa: PLR0917 - what one ask consists of
+        self,
+        target: Target,
+        message: Record,
+        sender: Address | None,
+        lane: Lane | None,
+        left: float,
+        answer: asyncio.Future[Record],
+    ) -> Record:
+        runtime = self._runtime
+        talk: Talk | None = None
+        try:
+            if target.address.process == runtime.here:
+                mailbox = runtime.mailbox_at(target.path, target.epoch)
+                if mailbox.full:
+                    await mailbox.room(left)
+                talk = runtime.asks(sender, message, target.address)
+                call = runtime.call_of(sender, target.path)
+                mailbox.put((message, call, cast("Answer", answer)))
+                record = await answer
+            else:
+                link = await self._link(target, message, lane, left)
+                talk = runtime.asks(sender, message, target.address, link)
+                record = await runtime.outward().ask(link, target, sender, message, answer)
+        except Fault as fault:
+            if talk is not None:
+                talk.unsent(message, fault)
+            raise
+        if talk is not None:
+            talk.sent(message, record)
+        return record
+
+    async def _link(self, target: Target, message: Record, lane: Lane | None, left: float) -> Link:
+        which = lane_of(message) if lane is None else lane
+        try:
+            return await self._runtime.outward().link(target.address.process, which, None, left)
+        except Fault as fault:
+            raise NotSentError(fault) from None
