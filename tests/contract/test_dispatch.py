@@ -10,7 +10,7 @@ from blocktree.contract import Contract, Role, State, answers, asks, hears, lost
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.wire import Record
-from contract.words import Close, Get, Got, Open, Opened, Piece, Put, Ready, Refused
+from contract.words import Close, Get, Got, Open, Opened, Put, Ready, Refused, Seal
 
 HERE = Path("/bt1test/here")
 JO, KIM = Address(HERE, "jo"), Address(HERE, "kim")
@@ -26,7 +26,7 @@ BOX = Contract(
             hears(Put),
             answers(Get, Got, later=True),
             answers(Close, then="shut"),
-            answers(Piece, then="sealed", refused="shut"),
+            answers(Seal, then="sealed", refused="shut"),
         ),
         State("sealed", answers(Get, Got, then="over", refused="open")),
         State("over"),
@@ -61,7 +61,7 @@ class Box(Actor):
         pass
 
     @receives
-    async def piece(self, message: Piece, call: Call) -> None:
+    async def seal(self, message: Seal, call: Call) -> None:
         if message.number < 0:
             raise Fault(Kind.USAGE, "no")
 
@@ -129,9 +129,9 @@ def test_a_refusal_changes_nothing_unless_the_contract_says_what() -> None:
         runtime = Runtime(HERE)
         box = await runtime.spawn("box", Box())
         await runtime.ask(box, Open(), sender=JO)
-        assert (await refused(runtime, box, Piece(-1))).kind is Kind.USAGE
+        assert (await refused(runtime, box, Seal(-1))).kind is Kind.USAGE
         await runtime.ask(box, Open(), sender=JO)  # shut again
-        await runtime.ask(box, Piece(1), sender=JO)
+        await runtime.ask(box, Seal(1), sender=JO)
         assert "in state sealed" in (await refused(runtime, box, Put(1))).what
         await runtime.close()
 
@@ -144,7 +144,7 @@ def test_while_an_answer_is_awaited_that_decides_nothing_may_come() -> None:
         actor = Box()
         box = await runtime.spawn("box", actor)
         await runtime.ask(box, Open(), sender=JO)
-        await runtime.ask(box, Piece(1), sender=JO)
+        await runtime.ask(box, Seal(1), sender=JO)
         asked = asyncio.ensure_future(runtime.ask(box, Get(), Got, sender=JO))
         await runtime.ask(box, Open("kim"), sender=KIM)  # so the question has arrived
         assert actor.later is not None
@@ -194,8 +194,9 @@ DOOR = Contract(
     Role(
         "door",
         State("new", tells(Ready, then="ready")),
-        State("ready", hears(Put, then="busy"), lost(then="ready")),
-        State("busy", asks(Get, Got, then="ready"), lost(then="ready")),
+        State("ready", hears(Put, then="busy"), lost(then="again")),
+        State("busy", asks(Get, Got, then="ready"), lost(then="again")),
+        State("again", tells(Ready, then="ready")),
     ),
     mirror("guest"),
 )
@@ -245,7 +246,10 @@ def test_when_the_partner_is_gone_the_contract_says_where_it_goes_on() -> None:
         await runtime.ask(door, Put(1), sender=guest)  # busy
         await runtime.stop("guest")
         guest = await runtime.spawn("guest", Guest())
-        await runtime.ask(door, Put(1), sender=guest)  # ready, not new
+        with pytest.raises(Fault, match="Get may not be said in state again"):
+            await runtime.ask(guest, Get(), sender=door)
+        await runtime.tell(guest, Ready(), sender=door)
+        await runtime.ask(door, Put(1), sender=guest)
         await runtime.close()
 
     asyncio.run(play())

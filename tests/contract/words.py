@@ -58,3 +58,9 @@ class Ready(Record):
 class Piece(Record):
     number: int = 0
     body: Body = body_field()
+
+
+@record(0x7D0A)
+@dataclass(frozen=True, slots=True)
+class Seal(Record):
+    number: int = 0

@@ -5,11 +5,13 @@ right and on contracts that are wrong.
 """
 
 from blocktree.contract.branch import Branch, Verb, after, answers, asks, hears, lost, tells
+from blocktree.contract.check import check
 from blocktree.contract.contract import Contract, Role, State, mirror
 from blocktree.contract.finding import Finding, Rule, Step, raise_first
 from blocktree.contract.fit import fit
 from blocktree.contract.machine import Node, Turn, machine
 from blocktree.contract.place import Place
+from blocktree.contract.trace import lanes
 
 __all__ = [
     "Branch",
@@ -26,8 +28,10 @@ __all__ = [
     "after",
     "answers",
     "asks",
+    "check",
     "fit",
     "hears",
+    "lanes",
     "lost",
     "machine",
     "mirror",

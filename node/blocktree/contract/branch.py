@@ -65,7 +65,7 @@ class Branch:
     waits: bool = True
     optional: bool = False
     seconds: float = 0.0
-    place: Place = field(default_factory=here, compare=False)
+    place: Place = field(default=Place(), compare=False)
 
     @property
     def uniform(self) -> bool:
@@ -92,12 +92,12 @@ class Branch:
 
 def hears(message: Message, *, sender: str = "", then: str = "") -> Branch:
     """Take a message that a partner tells."""
-    return Branch(Verb.HEARS, message, sender, then)
+    return Branch(Verb.HEARS, message, sender, then, place=here())
 
 
 def tells(message: Message, *, to: str = "", then: str = "", optional: bool = False) -> Branch:
     """Send a message and forget it."""
-    return Branch(Verb.TELLS, message, to, then, optional=optional)
+    return Branch(Verb.TELLS, message, to, then, optional=optional, place=here())
 
 
 def answers(
@@ -120,8 +120,8 @@ def answers(
         refused: the state that follows a refusal; as a rule a refused message changes nothing.
         later: further messages are taken before the answer is there.
     """
-    outcomes = _outcomes(answer, then)
-    return Branch(Verb.ANSWERS, message, sender, then, outcomes, refused, waits=not later)
+    said = (message, sender, then, _outcomes(answer, then), refused)
+    return Branch(Verb.ANSWERS, *said, waits=not later, place=here())
 
 
 def asks(
@@ -145,20 +145,18 @@ def asks(
         meanwhile: messages are taken while the answer is outstanding.
         optional: as for `tells`.
     """
-    outcomes = _outcomes(answer, then)
-    return Branch(
-        *(Verb.ASKS, message, to, then, outcomes, refused), waits=not meanwhile, optional=optional
-    )
+    said = (message, to, then, _outcomes(answer, then), refused)
+    return Branch(Verb.ASKS, *said, waits=not meanwhile, optional=optional, place=here())
 
 
 def after(seconds: float, *, then: str) -> Branch:
     """Go on by oneself when nothing came for so long."""
-    return Branch(Verb.AFTER, then=then, seconds=seconds)
+    return Branch(Verb.AFTER, then=then, seconds=seconds, place=here())
 
 
 def lost(partner: str = "", *, then: str) -> Branch:
     """Go on when the process of the partner is gone; without this branch all begins anew."""
-    return Branch(Verb.LOST, partner=partner, then=then)
+    return Branch(Verb.LOST, partner=partner, then=then, place=here())
 
 
 def name_of(message: object) -> str:

@@ -68,8 +68,9 @@ class Mirror:
 def mirror(name: str) -> Mirror:
     """A role that does the other half of everything its only partner does.
 
-    What the partner hears it tells, what the partner asks it answers. It cannot be used beside a
-    role with `after`: what a clock decides on one side, the other side does not see.
+    What the partner hears it tells, what the partner asks it answers. When the partner is gone it
+    begins anew. It cannot be used beside a role with `after`: what a clock decides on one side, the
+    other side does not see.
     """
     return Mirror(name)
 
@@ -125,13 +126,27 @@ class Contract:
 def _reflect(wanted: Mirror, real: list[Role], roles: int) -> Role:
     if roles != 2 or len(real) != 1:
         raise Fault(Kind.CONTRACT, "a mirror needs exactly one other role", path=str(wanted.place))
-    role = Role(wanted.name, *[_reflect_state(state) for state in real[0].states])
+    role = Role(wanted.name, *[_reflect_state(state) for state in _without_loss(real[0])])
     role.place = wanted.place
     return role
 
 
+def _without_loss(role: Role) -> list[State]:
+    """The states that are reached while both sides live: who is left alone is no partner's half."""
+    names, reached = [role.states[0].name] if role.states else [], set[str]()
+    while names:
+        name = names.pop()
+        if name not in reached:
+            reached.add(name)
+            state = role.by_name.get(name, State(name))
+            for branch in state.branches:
+                names += [] if branch.verb is Verb.LOST else branch.targets(name)
+    return [state for state in role.states if state.name in reached]
+
+
 def _reflect_state(state: State) -> State:
-    reflected = State(state.name, *[_reflect_branch(branch) for branch in state.branches])
+    branches = [branch for branch in state.branches if branch.verb is not Verb.LOST]
+    reflected = State(state.name, *[_reflect_branch(branch) for branch in branches])
     reflected.place = state.place
     return reflected
 
@@ -140,8 +155,6 @@ def _reflect_branch(branch: Branch) -> Branch:
     if branch.verb is Verb.AFTER:
         what = "a mirror cannot see what a clock decides on the other side: write this role out"
         raise Fault(Kind.CONTRACT, what, path=str(branch.place))
-    if branch.verb is Verb.LOST:
-        return Branch(Verb.LOST, then=branch.then, place=branch.place)
     return Branch(
         *(DUAL[branch.verb], branch.message, "", branch.then, branch.outcomes, branch.refused),
         waits=branch.waits,

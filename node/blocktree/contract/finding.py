@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from typing import NamedTuple
 
 from blocktree.contract.place import Place
 from blocktree.fault import Fault, Kind
@@ -25,8 +26,7 @@ class Rule(Enum):
     METHODS = "methods"  # an actor class whose methods are not those of its role
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of a conversation that goes wrong: who did what; `other` is who it concerns."""
 
     role: str

@@ -113,8 +113,8 @@ def body_of(value: Record) -> Body:
     return b"" if name is None else getattr(value, name)
 
 
-def carries_body(value: Record) -> bool:
-    """Whether the class of this record declares a body."""
+def carries_body(value: Record | type[Record]) -> bool:
+    """Whether this record class, or that of this record, declares a body."""
     return _codecs[value.record_code].body is not None
 
 
