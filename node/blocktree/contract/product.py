@@ -74,6 +74,7 @@ class Product:
         replaced = others or {}
         self.roles = tuple(replaced.get(role.name, role) for role in contract.roles)
         self._index = {role.name: i for i, role in enumerate(self.roles)}
+        self._twins = self._find_twins()
         self._channels = self._find_channels()
         self._queue_of = {channel: i for i, channel in enumerate(self._channels)}
         roles = tuple(Control(role.start.name) for role in self.roles)
@@ -118,6 +119,23 @@ class Product:
 
     # inside
 
+    def _find_twins(self) -> set[Message]:
+        """Messages that do in every state just what another one does: looking at one is enough."""
+        seen: dict[tuple[object, ...], Message] = {}
+        marks: dict[Message, list[object]] = {}
+        for index, role in enumerate(self.roles):
+            for state in role.states:
+                for branch in state.branches:
+                    if branch.message is not None:
+                        mark = (index, state.name, branch.verb, self.partner(index, branch))
+                        rest = (branch.then, branch.outcomes, branch.refused, branch.waits)
+                        marks.setdefault(branch.message, []).append((*mark, *rest, branch.optional))
+        return {
+            message
+            for message, mark in marks.items()
+            if seen.setdefault(_like(mark, carries_body(message)), message) is not message
+        }
+
     def _find_channels(self) -> list[_Channel]:
         found: dict[_Channel, None] = {}
         for index, role in enumerate(self.roles):
@@ -147,6 +165,8 @@ class Product:
         assert branch.message is not None
         other = self.partner(role, branch)
         if other < 0 or (branch.optional and not self._known(other, branch.message)):
+            return
+        if branch.message in self._twins:
             return
         queue = self._queue_of[role, other, carries_body(branch.message)]
         if len(config.queues[queue]) >= QUEUE_MAX:
@@ -295,3 +315,14 @@ class Product:
     def _move(self, role: int, deed: str, what: str, to: Config, other: int = -1) -> Move:
         name = self.roles[other].name if other >= 0 else ""
         return Move(role, deed, Step(self.roles[role].name, what, name), to)
+
+
+def _like(marks: list[object], body: object) -> tuple[object, ...]:
+    """The marks of a message with its answers numbered, for their names make no difference."""
+    numbers: dict[object, int] = {}
+    said = []
+    for mark in marks:
+        assert isinstance(mark, tuple)
+        outcomes = [(numbers.setdefault(answer, len(numbers)), then) for answer, then in mark[5]]
+        said.append((*mark[:5], tuple(outcomes), *mark[6:]))
+    return (body, *said)

@@ -4,13 +4,15 @@ A blob says nothing to whoever has no key, and names itself by its hash, so serv
 and the asker needs no trust.
 """
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.files.cache import Buffer, SectorCache
+from blocktree.store.contracts import CACHE
 from blocktree.store.messages import GET_BLOBS_MAX, Blobs, GetBlobs
 
 ANSWER_BYTES_MAX = 4 << 20
 
 
+@plays(CACHE.role("peer"))
 class PeerCache(Actor):
     """Answers `GetBlobs` from the sector cache alone; what is not there has length 0."""
 

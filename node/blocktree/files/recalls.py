@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault
 from blocktree.files.core import Core
 from blocktree.files.flush import Flushes
 from blocktree.files.nodes import Node
 from blocktree.files.volume import Invalidate
+from blocktree.store.contracts import LEASES
 from blocktree.store.messages import Recall, Recalled
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _PROMISED_S = 4.0  # for committing promised names; the leader waits five second
 TOLD_MAX = 1 << 15  # names of one directory that the kernel may remember
 
 
+@plays(LEASES.role("holder"))
 class Recalls(Actor):
     """Answers `Recall` for one volume."""
 

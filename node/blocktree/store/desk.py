@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.keys import Identity
+from blocktree.store.contracts import STORE
 from blocktree.store.messages import (
     Alive,
     Blobs,
@@ -52,6 +53,7 @@ def _later(answer: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
     return asyncio.ensure_future(answer)
 
 
+@plays(STORE.role("node"))
 class StoreActor(Actor):
     """The door for clients."""
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault, Kind
 from blocktree.keys import MemberKind
 from blocktree.names import parent
@@ -28,12 +28,14 @@ from blocktree.store.between import (
 )
 from blocktree.store.blobs import digests_of, hash_all, split_blobs
 from blocktree.store.comparing import serve_rows
+from blocktree.store.contracts import GROUP
 from blocktree.store.replica import Replica
 from blocktree.store.roster import node_id
 
 HOLDING_MAX = 64 << 20  # bytes of forwarded blobs being hashed; more is dropped and fetched later
 
 
+@plays(GROUP.role("node"))
 class GroupActor(Actor):
     """The door between nodes."""
 

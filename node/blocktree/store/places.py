@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path, PrincipalId, components, is_within, join, parent
 from blocktree.sectors.claims import SESSION_BYTES, Claim, Holding, Keep, Release, fenced
 from blocktree.sectors.places import Publish, check_place, need_write
 from blocktree.sectors.transaction import Command
+from blocktree.store.contracts import PLACES
 from blocktree.store.leadership import Leadership
 from blocktree.store.place_messages import (
     LEASE_S,
@@ -57,6 +58,7 @@ def _later(answer: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
     return asyncio.ensure_future(answer)
 
 
+@plays(PLACES.role("node"))
 class PlacesActor(Actor):
     """The door for all that answers at paths."""
 
