@@ -27,11 +27,18 @@ KEY = ec.derive_private_key(int.from_bytes(SCALAR), ec.SECP256R1())
 POINT = KEY.public_key().public_bytes(
     serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
 )
-DEVICE = hashlib.sha256(
-    KEY.public_key().public_bytes(
+
+
+def device_of(scalar: bytes) -> bytes:
+    """The device id of a key."""
+    key = ec.derive_private_key(int.from_bytes(scalar), ec.SECP256R1())
+    spki = key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-).digest()
+    return hashlib.sha256(spki).digest()
+
+
+DEVICE = device_of(SCALAR)
 HINT = DEVICE[:8]
 
 

@@ -1,0 +1,74 @@
+"""A device of this machine: the real runtime in a real interpreter, as a process."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cbor2
+
+ROOT = Path(__file__).parent.parent.parent
+RUNTIME = ROOT / "boards" / "runtime"
+APPS = ROOT / "boards" / "apps"
+
+
+class Running:
+    """One device process; `stop` pulls the plug."""
+
+    def __init__(self, program: str, folder: Path, *options: str, **settings: Any) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        app = settings.pop("app", "climate")
+        told = {
+            "folder": str(folder / "state"),
+            "board": "unix",
+            "app": {"name": app, "folder": str(APPS / app)} if app else {},
+            **settings,
+        }
+        self._config = folder / "config.json"
+        self._config.write_text(json.dumps(told))
+        self._program = [program, *options]
+        self._log = folder / "log"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._program, str(RUNTIME / "main.py"), str(self._config)],
+                env={**os.environ, "PYTHONPATH": str(RUNTIME), "MICROPYPATH": f".frozen:{RUNTIME}"},
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def log(self) -> str:
+        """What it printed."""
+        return self._log.read_text()
+
+    def pause(self, *, on: bool) -> None:
+        """Stop or continue the process."""
+        self._process.send_signal(19 if on else 18)
+
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def adopt_by_hand(folder: Path, epoch: int, link: bytes, reading: bytes, scalar: bytes) -> None:
+    """Write the identity as pairing by cable through the REPL would."""
+    import hashlib
+
+    from board.device_vectors import device_of
+
+    device = device_of(scalar)
+    values = [epoch, link, reading, scalar, device, bytes(32), "/home/attic", "", "", []]
+    data = cbor2.dumps(values)
+    state = folder / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "id").write_bytes(hashlib.sha256(data).digest()[:4] + data)
