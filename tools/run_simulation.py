@@ -14,13 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count, islice
 
-from blocktree.sim import SegmentDisk, Trial, Violation
+from blocktree.sim import FaultyDisk, SegmentDisk, Trial, Violation
 from blocktree.sim.disk import Disk
 
 BATCH = 50
 
 
-DISKS = {"model": Disk, "segments": SegmentDisk}
+DISKS = {"model": Disk, "segments": SegmentDisk, "faulty": FaultyDisk}
 
 
 def play(seeds: range, disk: str) -> tuple[Counter[str], list[str]]:

@@ -8,7 +8,8 @@ import pytest
 from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles
 from blocktree.disk.checkpoint import CHECKPOINT_KEY
 from blocktree.disk.index import Space
-from blocktree.disk.segment import HEAD_SIZE, Key, key_of, parse_head
+from blocktree.disk.log import decode_row, encode_row
+from blocktree.disk.segment import HEAD_SIZE, Key, Place, key_of, parse_head
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
 from blocktree.raft import HardState
@@ -386,9 +387,8 @@ def test_an_index_that_points_to_the_wrong_entry_is_damage() -> None:
     disk.append(Batch(entries=[entry_of(at) for at in range(1, 5)]))
     disk.checkpoint({}, mark_of(2))
     key = (3).to_bytes(8, "big")
-    row = bytearray(index.get(Space.LOG, key) or b"")
-    row[-9] ^= 1  # the term of the entry, or where it lies
-    index.commit({Space.LOG: {key: bytes(row)}})
+    term, where = decode_row(3, index.get(Space.LOG, key) or b"")
+    index.commit({Space.LOG: {key: encode_row(3, term, Place(where ^ 1 << 32))}})
     with pytest.raises(Fault, match="may not vote"):
         open_disk(files, index)
     disk = open_disk(files, index, salvage=True)
@@ -412,3 +412,24 @@ def test_no_bit_of_a_checkpoint_or_of_a_segments_size_may_rot(space: Space) -> N
         with pytest.raises(Fault, match="the index has") as caught:
             open_disk(files, spoiled, salvage=True)
         assert caught.value.kind is Kind.DAMAGED
+
+
+@pytest.mark.parametrize("space", [Space.LOG, Space.BLOBS])
+def test_no_bit_of_an_entrys_or_a_blobs_row_may_rot(space: Space) -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    digest, payload = blob_of(b"a blob")
+    disk.append(Batch(blobs=[(digest, payload)], entries=[entry_of(1)]))
+    disk.checkpoint({}, mark_of(1))
+    key = (1).to_bytes(8, "big") if space is Space.LOG else digest
+    row = index.get(space, key) or b""
+    for at in range(8 * len(row)):
+        bad = bytearray(row)
+        bad[at // 8] ^= 1 << at % 8
+        spoiled = index.copy()
+        spoiled.commit({space: {key: bytes(bad)}})
+        if space is Space.LOG:
+            with pytest.raises(Fault, match="the index has an unreadable row for entry 1"):
+                open_disk(files, spoiled, salvage=True)
+        else:
+            assert open_disk(files, spoiled).missing([digest]) == [digest]

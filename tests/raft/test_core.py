@@ -260,3 +260,14 @@ def test_there_is_no_mark_for_a_state_that_is_being_replaced() -> None:
     raft.saved(ready.number)
     assert raft.mark(9) == snapshot
     assert raft.membership == snapshot.membership
+
+
+def test_a_heartbeat_beyond_the_log_shows_that_the_disk_forgot() -> None:
+    raft, platter = core()
+    with pytest.raises(Fault) as shown:
+        raft.receive(B, Heartbeat(1, 3, 1))
+    assert shown.value.kind is Kind.DAMAGED
+    assert "called durable" in shown.value.what
+    assert work(raft, platter) == []
+    raft.receive(B, Heartbeat(1, 0, 1))
+    assert len(work(raft, platter)) == 1

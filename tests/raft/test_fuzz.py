@@ -29,7 +29,7 @@ from blocktree.raft import (
 from blocktree.sim.disk import Platter, Snapshot, Write
 from blocktree.wire import encode
 
-EXPECTED = {Kind.CONTRACT, Kind.NOT_LEADER, Kind.BUSY, Kind.NOT_FOUND, Kind.MALFORMED}
+EXPECTED = {Kind.DAMAGED, Kind.CONTRACT, Kind.NOT_LEADER, Kind.BUSY, Kind.NOT_FOUND, Kind.MALFORMED}
 NAMES = [NodeId(name) for name in "abcd"]
 MARK = SnapshotMark(0, 0, Membership(tuple(NAMES[:3])))
 small = st.integers(-1, 5)

@@ -15,7 +15,7 @@ from blocktree.names import FileId
 from blocktree.raft import Role
 from blocktree.store import messages as m
 from blocktree.store.doubt import Doubt
-from store.spoiled import flip_record, heads, lose_power
+from store.spoiled import flip_record, heads, lose_power, pull_plug
 from store.world import World, digest_of, in_loop, until, world
 
 
@@ -149,6 +149,36 @@ async def test_a_lost_table_comes_from_the_group(tmp_path: File) -> None:
         assert found is not None
         assert found.encoded == signed.encoded
         assert bytes(node.disk.read_blob(digest_of(blob), verify=True)) == blob
+
+
+@in_loop
+async def test_a_disk_that_forgot_what_it_called_durable_is_found_out_and_repaired(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        ann = await place.client()
+        early = [await ann.write(new_file(), blob=os.urandom(900)) for _ in range(4)]
+        await place.settled()
+        name = follower(place)
+        pull_plug(place, name)  # and this is all that its disk really kept
+        late = [await ann.write(new_file(), blob=os.urandom(900)) for _ in range(6)]
+        await place.settled()
+        await place.crash(name)
+        shutil.rmtree(tmp_path / name)
+        (tmp_path / f"{name}.cut").rename(tmp_path / name)
+        node = await place.start(name)
+        fault = await node.store.failed
+        assert fault.kind is Kind.DAMAGED
+        assert "the disk lost what it had called durable" in fault.what
+        await place.crash(name)
+        node = await place.start(name)
+        assert node.store.replica.doubt.deaf
+        await until(lambda: not node.store.replica.doubt.active and place.voters() == 3)
+        await place.settled()
+        for signed in (*early, *late):
+            found = node.store.replica.tree.header(signed.header.file)
+            assert found is not None
+            assert found.encoded == signed.encoded
 
 
 @pytest.mark.parametrize("stage", ["deaf", "hearing"])

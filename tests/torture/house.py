@@ -32,8 +32,9 @@ PORT = 7400
 SMALL_DISK = "n2"
 _SMALL_BYTES = 1536 << 20
 _PASSPHRASE = "correct horse battery"
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+_FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 REMOVED = "was removed from the tree"
+_BLOCK = 4096  # what a file system writes at once
 
 
 @dataclass(slots=True)
@@ -78,7 +79,6 @@ class House:
         self.began = time.monotonic()
         self.died: list[str] = []  # processes that ended although nobody ended them
         self._workers = 0
-        self._faketime = _FAKETIME.exists()
         (folder / "nodes").mkdir()
         (folder / "journals").mkdir()
         (folder / "passphrase").write_text(_PASSPHRASE)
@@ -110,7 +110,8 @@ class House:
         machine = self.machines[name]
         assert not machine.runs, name
         environment = dict(os.environ)
-        if clock and self._faketime:
+        if clock:
+            assert _FAKETIME is not None, "install faketime"
             environment |= {
                 "LD_PRELOAD": str(_FAKETIME),
                 "FAKETIME": clock,
@@ -312,6 +313,34 @@ class House:
             room = shutil.disk_usage(ballast.parent).free - free
             with contextlib.suppress(OSError), ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, max(room, 1))
+
+    def is_sound(self) -> bool:
+        """Whether every node that takes part is there, votes, and has nothing to repair."""
+        found = self.statuses()
+        return len(found) == len(self.names()) and all(
+            each["role"] in {"leader", "follower"} and not each["faults"] for each in found
+        )
+
+    def rot(self, name: str) -> None:
+        """Spoil a few bytes of a stopped node's segments, or write one block over another."""
+        segments = sorted((self.machines[name].folder / "log").glob("segment-*"))
+        if not segments:
+            return
+        path = self.dice.choices(segments, [each.stat().st_size for each in segments])[0]
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            if self.dice.random() < 0.3 and size > 2 * _BLOCK:
+                file.seek(self.dice.randrange(size // _BLOCK) * _BLOCK)
+                content = file.read(_BLOCK)
+                file.seek(self.dice.randrange(size // _BLOCK) * _BLOCK)
+                file.write(content)
+                return
+            for _ in range(self.dice.choice((1, 1, 8))):
+                at = self.dice.randrange(size)
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ 1 << self.dice.randrange(8)]))
 
     def _small_disk(self) -> bool:
         folder = self.machines[SMALL_DISK].folder

@@ -5,7 +5,7 @@ import random
 import statistics
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from blocktree.disk import Disk, Keeper, Limits, LmdbIndex, OsFiles
@@ -17,6 +17,7 @@ from torture.troubles import TROUBLES
 LIVE_SECONDS = 20.0  # the longest that a healed tree may need to acknowledge something
 CONVERGE_SECONDS = 60.0
 _HANDS = ("writer", "writer", "reader", "reader", "keeper", "keeper")
+EXPECTED = (REMOVED, "the log is damaged", "is damaged on the disk")  # as they should say
 _LOCAL = (b"~", b"s", b"b")  # notes of a node about itself, and what sweeping takes away
 
 
@@ -34,6 +35,24 @@ class Outcome:
     told: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    def add(self, other: "Outcome") -> None:
+        """Count another run as part of this one."""
+        self.rounds += other.rounds
+        self.seconds += other.seconds
+        for mine, more in (
+            (self.tried, other.tried),
+            (self.survived, other.survived),
+            (self.told, other.told),
+            (self.faults, other.faults),
+        ):
+            mine.update(more)
+        for lines, further in (
+            (self.violations, other.violations),
+            (self.remarks, other.remarks),
+        ):
+            lines += [f"seed {other.seed}: {line}" for line in further]
+        self.recoveries += other.recoveries
 
     def table(self) -> str:
         """For people."""
@@ -53,7 +72,11 @@ class Outcome:
 
     def text(self) -> str:
         """For programs."""
-        return json.dumps({"schema": "torture/1", **asdict(self)})
+        counted = (self.tried, self.survived, self.told, self.faults)
+        names = ("tried", "survived", "told", "faults")
+        tables = {name: dict(counter) for name, counter in zip(names, counted, strict=True)}
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in tables}
+        return json.dumps({"schema": "torture/1", **rest, **tables})
 
 
 class Run:
@@ -218,7 +241,9 @@ class Run:
         if not found or any(each["role"] == "away" for each in found):
             return False
         applied = {each["applied"] for each in found} | {each["committed"] for each in found}
-        return len(applied) == 1 and any(each["role"] == "leader" for each in found)
+        doubts = [fault for each in found for fault in each["faults"] if "log is damaged" in fault]
+        leads = any(each["role"] == "leader" for each in found)
+        return len(applied) == 1 and leads and not doubts
 
     def _compare_tables(self) -> None:
         """Stop all nodes and hold their state tables against each other, row by row."""
@@ -252,10 +277,10 @@ class Run:
         return rows
 
     def _errors(self, pattern: str) -> list[str]:
-        """What logs call an error, but for removed nodes, which say so."""
+        """What logs call an error, but for what a trouble was meant to bring about."""
         found: Counter[str] = Counter()
         for log in sorted(self.house.folder.glob(pattern)):
             for line in log.read_text(errors="replace").splitlines():
-                if " ERROR " in line and REMOVED not in line:
+                if " ERROR " in line and not any(words in line for words in EXPECTED):
                     found[f"{log.name}: {line.partition(' ERROR ')[2][:160]}"] += 1
         return [f"{count} x {line}" for line, count in found.most_common(20)]

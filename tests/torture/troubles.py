@@ -153,7 +153,7 @@ def kill_client(house: House, dice: random.Random) -> Mend:
 
 def remove_and_join(house: House, dice: random.Random) -> Mend:
     """`bt node remove` of a node that may be dead; its host joins anew."""
-    name = dice.choice([name for name in NODES if house.machines[name].process is not None])
+    name = dice.choice(house.names())
     if dice.random() < 0.5:
         house.end(name)
     addresses = [f"--addr={address}" for address in house.addresses()]
@@ -163,6 +163,18 @@ def remove_and_join(house: House, dice: random.Random) -> Mend:
     )
     if done.returncode == 0:
         house.machines[name].gone = True
+    return _nothing
+
+
+def rot(house: House, dice: random.Random) -> Mend:
+    """Bytes of a node's segments rot, or are written over, while it is down.
+
+    Only while all others are sound: of three copies of one log two must be.
+    """
+    name = _one(house, dice)
+    if house.is_sound():
+        house.end(name)
+        house.rot(name)
     return _nothing
 
 
@@ -185,4 +197,5 @@ TROUBLES: dict[str, tuple[int, Trouble]] = {  # with how often it is drawn
     "full disk": (3, full_disk),
     "kill client": (2, kill_client),
     "remove and join": (3, remove_and_join),
+    "rotten disk": (3, rot),
 }

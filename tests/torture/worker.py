@@ -30,6 +30,9 @@ SIZES = (200, 3000, 20_000, 150_000)  # of the registers of one age
 AGE_SECONDS = 6  # then new registers are used, so that each history can be judged
 PAUSE_SECONDS = 0.02  # between operations
 PIECE = 1000  # by which a growing file grows
+GROWN_MAX = 400 * PIECE  # then another file grows, so that a long run does not fill the disks
+KEPT_MAX = 120  # files of one keeper
+MOVED_MAX = 64  # letters of a name, to which every move adds one
 MINE = Permissions(0o644, 0, 0)
 SEQUENCE = 1_000_000  # values of one process start at its number times this
 
@@ -85,8 +88,9 @@ class Worker:
         self.dice = random.Random(settings.seed)
         self.value = settings.number * SEQUENCE
         self.kept: list[str] = []
+        self._growing: tuple[int, int] | None = None  # number and handle of the file
         self._length = 0
-        self._growing = 0
+        self._grown = 0  # files that reached their size
 
     async def one(self) -> None:
         """One operation; its fault is written down."""
@@ -125,7 +129,7 @@ class Worker:
         choice = self.dice.random()
         if choice < 0.3:
             await self._grow()
-        elif choice < 0.75 or not self.kept:
+        elif not self.kept or (choice < 0.75 and len(self.kept) < KEPT_MAX):
             self.value += 1
             name, size = f"k{self.value}", self.dice.choice((40, 2500, 66_000, 200_000))
             content = content_of(self.value, size)
@@ -133,7 +137,7 @@ class Worker:
                 self.kept.append(name)
         else:
             old = self.kept.pop(self.dice.randrange(len(self.kept)))
-            if choice < 0.9:
+            if 0.75 <= choice < 0.9 and len(old) < MOVED_MAX:
                 new = old + "m"
                 moving = self.files.rename(
                     ROOT_INO, old.encode(), ROOT_INO, new.encode(), RenameFlag(0)
@@ -144,15 +148,20 @@ class Worker:
                 await self._noted("drop", old, 0, self.files.unlink(ROOT_INO, old.encode()))
 
     async def _grow(self) -> None:
-        name = f"g{self.settings.number}"
+        name = f"g{self.settings.number}.{self._grown}"
 
         async def grow() -> None:
             if not self._growing:
-                self._growing = (await self._open(name))[1]
+                self._growing = await self._open(name)
+            ino, handle = self._growing
             piece = content_of(self._length // PIECE + 1, PIECE)
-            await self.files.write(self._growing, self._length, piece)
+            await self.files.write(handle, self._length, piece)
             self._length += PIECE  # from here on it is the volume's to keep
-            await self.files.flush(self._growing)
+            await self.files.flush(handle)
+            if self._length >= GROWN_MAX:
+                await self._release(handle, ino)
+                self._growing, self._length = None, 0
+                self._grown += 1
 
         await self._noted("grow", name, self._length + PIECE, grow())
 

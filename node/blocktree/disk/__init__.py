@@ -12,6 +12,7 @@ from blocktree.disk.index import Index, MemoryIndex, Space, View
 from blocktree.disk.kernel_sync import KernelSync
 from blocktree.disk.lmdb_index import LmdbIndex
 from blocktree.disk.log import DiskLog
+from blocktree.disk.salvage import salvage
 from blocktree.disk.scrub import scrub_log
 from blocktree.disk.simulated import SimulatedFiles
 from blocktree.disk.snapshot import Snapshot
@@ -39,5 +40,6 @@ __all__ = [
     "Space",
     "Stats",
     "View",
+    "salvage",
     "scrub_log",
 ]

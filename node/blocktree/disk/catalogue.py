@@ -5,6 +5,7 @@ usage counts that place. Only the disk's thread changes anything; lookups come f
 """
 
 import struct
+import zlib
 
 from blocktree.disk.index import Index, Space
 from blocktree.disk.segment import Place, length_of, offset_of, segment_of
@@ -12,6 +13,7 @@ from blocktree.disk.usage import Usage
 from blocktree.names import Digest
 
 _STAMP = struct.Struct(">I")
+_CRC = struct.Struct(">I")
 _PLACE_SIZE = 12
 _UNKNOWN = Place(-1)
 NOWHERE = Place(0)  # of a damaged blob; segments are numbered from 1
@@ -47,7 +49,7 @@ class Catalogue:
         where = self._places.get(digest, _UNKNOWN)
         if where is not None and where == _UNKNOWN:
             raw = self._index.get(Space.BLOBS, digest)
-            return None if raw is None else decode_place(raw)
+            return _of_row(digest, raw)
         return where
 
     def find_many(self, digests: list[Digest]) -> list[Place | None]:
@@ -58,7 +60,10 @@ class Catalogue:
         if not unknown:
             return found
         rows = iter(self._index.get_many(Space.BLOBS, unknown))
-        return [_of_row(next(rows)) if where == _UNKNOWN else where for where in found]
+        return [
+            _of_row(digest, next(rows)) if where == _UNKNOWN else where
+            for digest, where in zip(digests, found, strict=True)
+        ]
 
     def sound(self, digest: Digest, where: Place | None) -> bool:
         """Any thread. Whether a blob found at this place can be read, as far as we know."""
@@ -141,8 +146,9 @@ class Catalogue:
         """Blobs of the last checkpoint that are still here, in order, with their places now."""
         rows = self._index.items(Space.BLOBS, b"", digest, limit)
         places = self._places
-        now = [(Digest(key), places.get(Digest(key), decode_place(row))) for key, row in rows]
-        return [(key, where) for key, where in now if where is not None]
+        now = [(Digest(key), places.get(Digest(key), _UNKNOWN), row) for key, row in rows]
+        known = [(key, _of_row(key, row) if at == _UNKNOWN else at) for key, at, row in now]
+        return [(key, where) for key, where in known if where is not None]
 
     @property
     def pending(self) -> int:
@@ -156,7 +162,7 @@ class Catalogue:
                 self.mark_damaged(digest)
         return {
             Space.BLOBS: {
-                d: None if where is None else encode_place(where)
+                d: None if where is None else encode_row(d, where)
                 for d, where in self._places.items()
             },
             Space.STAGED: {
@@ -171,8 +177,20 @@ class Catalogue:
         self.damaged.clear()
 
 
-def _of_row(row: bytes | None) -> Place | None:
-    return None if row is None else decode_place(row)
+def encode_row(digest: Digest, where: Place) -> bytes:
+    """A blob's value in the index; ends in a checksum of key and value, for LMDB has none."""
+    raw = encode_place(where)
+    return raw + _CRC.pack(zlib.crc32(raw, zlib.crc32(digest)))
+
+
+def _of_row(digest: Digest, row: bytes | None) -> Place | None:
+    """Where the index says that a blob lies: nowhere, if that cannot be read."""
+    if row is None:
+        return None
+    raw = row[:_PLACE_SIZE]
+    if row[_PLACE_SIZE:] != _CRC.pack(zlib.crc32(raw, zlib.crc32(digest))):
+        return NOWHERE
+    return decode_place(raw)
 
 
 def describe(where: Place) -> str:

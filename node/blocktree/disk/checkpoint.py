@@ -73,10 +73,12 @@ def _checked(row: bytes) -> bytes:
 
 
 def load_log(index: Index) -> dict[int, Row]:
-    """The log's rows."""
+    """The log's rows. Fault DAMAGED."""
     rows: dict[int, Row] = {}
     after = b""
     while items := index.items(Space.LOG, b"", after, _CHUNK):
-        rows.update({_INDEX.unpack(key)[0]: decode_row(value) for key, value in items})
+        for key, value in items:
+            (entry,) = _INDEX.unpack(key)
+            rows[entry] = decode_row(entry, value)
         after = items[-1][0]
     return rows

@@ -325,6 +325,10 @@ class Disk:
         self._reclaimer.abandon()
         self._table.forget_log()
 
+    def distrust(self) -> None:
+        """The group knows of entries that were durable here and are gone: set `damage`, durably."""
+        self._table.distrust()
+
     def repaired(self) -> None:
         """The log holds again what the group decided: forget `damage`."""
         self._table.repaired()

@@ -6,6 +6,7 @@ first_index is the start mark's index + 1. Only the disk's thread changes anythi
 
 import struct
 import threading
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,19 +17,31 @@ from blocktree.fault import Fault, Kind
 from blocktree.raft import Entry, SnapshotMark
 
 _INDEX = struct.Struct(">Q")
+_CRC = struct.Struct(">I")
+_ROW_SIZE = 8 + 12 + 4
 _LOW = (1 << 64) - 1
 Fetch = Callable[[Place], Entry]
 Row = tuple[int, Place]  # term, where it lies
 
 
-def encode_row(term: int, where: Place) -> bytes:
-    """An entry's value in the index."""
-    return _INDEX.pack(term) + encode_place(where)
+def encode_row(index: int, term: int, where: Place) -> bytes:
+    """An entry's value in the index; ends in a checksum of key and value, for LMDB has none."""
+    row = _INDEX.pack(term) + encode_place(where)
+    return row + _CRC.pack(zlib.crc32(_INDEX.pack(index) + row))
 
 
-def decode_row(raw: bytes) -> Row:
-    """The reverse of `encode_row`."""
-    return _INDEX.unpack_from(raw)[0], decode_place(raw[8:])
+def decode_row(index: int, raw: bytes) -> Row:
+    """The reverse of `encode_row`.
+
+    Raises:
+        Fault: DAMAGED if it is not the row of this entry.
+    """
+    row = raw[: -_CRC.size]
+    if len(raw) != _ROW_SIZE or raw[-_CRC.size :] != _CRC.pack(
+        zlib.crc32(_INDEX.pack(index) + row)
+    ):
+        raise Fault(Kind.DAMAGED, f"the index has an unreadable row for entry {index}")
+    return _INDEX.unpack_from(row)[0], decode_place(row[_INDEX.size :])
 
 
 class DiskLog:
@@ -187,7 +200,7 @@ class DiskLog:
         rows: dict[bytes, bytes | None] = {_INDEX.pack(index): None for index in gone}
         for index in self._changed:
             if index in now:
-                rows[_INDEX.pack(index)] = encode_row(*self._row(index))
+                rows[_INDEX.pack(index)] = encode_row(index, *self._row(index))
         return rows
 
     def checkpointed(self) -> None:

@@ -81,7 +81,10 @@ def walk(
         head = parse_head(window.take(offset, HEAD_SIZE), key, number, offset)
         if head is None:
             until = _next_head(file, number, key, offset + 1, size)
-            torn = size - offset < HEAD_SIZE or _has_hole(file, offset, until)
+            # A device that did not finish the head left one of its blocks out; a hole further on
+            # belongs to somebody else and explains nothing.
+            end_of_head = min(until, offset + HEAD_SIZE)
+            torn = size - offset < HEAD_SIZE or _has_hole(file, offset, end_of_head)
             yield Bad(offset, until, None, torn)
             offset = until
             continue

@@ -219,6 +219,12 @@ class SimulatedFiles:
         """The bytes of a file."""
         return bytes(self._names[name].contents)
 
+    def scribble(self, name: str, offset: int, content: bytes) -> None:
+        """Let a write that was meant for another place land here, inside of the file."""
+        file = self._names[name].contents
+        content = content[: max(0, len(file) - offset)]
+        file[offset : offset + len(content)] = content
+
     def flip(self, name: str, offset: int, mask: int = 1) -> None:
         """Let bits of a byte rot."""
         self._names[name].contents[offset] ^= mask

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 
+from blocktree.disk.batch import Damage
 from blocktree.disk.checkpoint import RESTORE_KEY, Checkpoint, Restore, load_restore, state_rows
 from blocktree.disk.ground import Ground
 from blocktree.disk.index import Space
@@ -85,6 +86,13 @@ class Table:
         mark = NOTHING if self.damage.table_lost else self.mark
         self._log.reset(mark)
         self._begin_anew(mark, {}, [self.space] if mark == NOTHING else [])
+
+    def distrust(self) -> None:
+        """See `Disk.distrust`."""
+        self._stream.guard()
+        end = self._log.last_index + 1
+        self.damage = self.damage or Damage(self._stream.number, self._stream.end, True, end)  # noqa: FBT003
+        self._commit(self.mark)
 
     def repaired(self) -> None:
         """The log holds again what the group decided."""

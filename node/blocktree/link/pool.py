@@ -222,12 +222,12 @@ class Links:
                     timeout=STAGGER_S if addresses else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
+                failed = [fault for one in done if (fault := one.exception()) is not None]
+                faults += [fault for fault in failed if isinstance(fault, Fault)]
+                assert len(failed) == sum(isinstance(fault, Fault) for fault in failed), failed
                 for one in done:
-                    fault = one.exception()
-                    if fault is None:
+                    if one.exception() is None:
                         return one.result()
-                    assert isinstance(fault, Fault)
-                    faults.append(fault)
         finally:
             for one in tries:
                 one.cancel()

@@ -103,6 +103,11 @@ class Raft:
         return self._state.lead.contact if self._state.lead else -1
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the membership in force is committed."""
+        return self._state.members.latest_index <= self._state.log.commit
+
+    @property
     def in_doubt(self) -> bool:
         """Whether this process neither votes nor stands, for it may have forgotten a promise."""
         return self._state.in_doubt
@@ -129,7 +134,8 @@ class Raft:
         """Take a message that the link proved to come from `sender`.
 
         Raises:
-            Fault: CONTRACT for what no honest member sends; nothing was changed by it.
+            Fault: CONTRACT for what no honest member sends; nothing was changed by it. DAMAGED if
+                it shows that this process has forgotten what it acknowledged.
         """
         state = self._state
         if state.in_doubt and isinstance(message, VoteAsk | CampaignNow):

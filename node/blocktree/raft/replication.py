@@ -114,8 +114,19 @@ def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
     """The leader is there.
 
     A heartbeat's commit point never passes what this process acknowledged to this leader, so the
-    log is equal up to there even if a restart made us forget it.
+    log is equal up to there even if a restart made us forget it. If the log does not even reach
+    there, it has lost what was durable.
+
+    Raises:
+        Fault: DAMAGED, nothing is changed: from now on this process is in doubt.
     """
+    if message.commit > state.log.last_index and not state.in_doubt:
+        raise Fault(
+            Kind.DAMAGED,
+            f"entry {message.commit} was acknowledged here, and the log ends at"
+            f" {state.log.last_index}: the disk lost what it had called durable",
+            next_step="start the node again, the others repair it; or replace the disk",
+        )
     hear(state, sender)
     state.matched = max(state.matched, min(message.commit, state.log.last_index))
     learn_commit(state, message.commit)
@@ -260,7 +271,12 @@ def _message(state: State, progress: Progress) -> Append | None:
         return None
     entries: tuple[Entry, ...] = ()
     if low <= log.last_index:
-        entries = log.slice(
-            low, log.last_index + 1, config.append_bytes_max, config.append_entries_max
-        )
+        try:
+            entries = log.slice(
+                low, log.last_index + 1, config.append_bytes_max, config.append_entries_max
+            )
+        except Fault as fault:
+            if fault.kind is not Kind.DAMAGED or low > log.applied:
+                raise
+            return None  # an old entry rotted: what it led to is sent instead
     return Append(state.term, low - 1, log.term(low - 1), log.commit, entries)

@@ -4,6 +4,7 @@
 `process` runs one real core over a `disk` that loses what was not synced; `trial` is a whole run.
 """
 
+from blocktree.sim.faulty import FaultyDisk
 from blocktree.sim.judge import Violation
 from blocktree.sim.linear import Operation, unexplained_key
 from blocktree.sim.network import Network
@@ -13,6 +14,7 @@ from blocktree.sim.trial import Trial, Verdict, run_trial
 from blocktree.sim.world import World
 
 __all__ = [
+    "FaultyDisk",
     "Network",
     "Operation",
     "Process",

@@ -24,14 +24,14 @@ class Judge:
 
     def __init__(
         self,
-        platter_of: Callable[[NodeId], Platter],
+        holds: Callable[[NodeId, int, int], bool],
         leases: Callable[[], Iterable[tuple[NodeId, int, int]]],
     ) -> None:
         self.leaders: dict[int, NodeId] = {}
         self.committed: dict[int, tuple[int, bytes]] = {}
         self.acknowledged = 0  # the newest entry that a client was told about
         self.seen: Counter[str] = Counter()  # how often what happened: coverage
-        self._platter_of = platter_of
+        self._holds = holds  # (who, index, term): durably, or it did when it said so
         self._leases = leases
 
     def leads(self, node: NodeId, term: int) -> None:
@@ -62,7 +62,7 @@ class Judge:
         so with an even number of voters one less is accepted.
         """
         voters = membership.voters
-        copies = sum(self._platter_of(voter).holds(index, term) for voter in voters)
+        copies = sum(self._holds(voter, index, term) for voter in voters)
         if copies < quorum(len(voters)) - (len(voters) % 2 == 0):
             raise Violation(f"entry {index} committed with {copies} of {voters} durable")
 

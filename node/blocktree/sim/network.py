@@ -48,6 +48,12 @@ class Network:
         if weather.duplicate and random() < weather.duplicate:
             world.after(delay + int(random() * 20 * span), self._arrive, sender, to, message)
 
+    def tell_everybody(self, sender: str, message: Any) -> None:
+        """Send to all who attached, but the sender."""
+        for name in self._receivers:
+            if name != sender:
+                self.send(sender, name, message)
+
     def _arrive(self, sender: str, to: str, message: Any) -> None:
         if (sender, to) not in self._cut:
             self._receivers[to](sender, message)

@@ -84,15 +84,14 @@ class Process:
         self._sending: set[NodeId] = set()
         self._told = ""
         self.stalled_since = None
-        self.raft = Raft(
-            self.name,
-            Saved(platter.hard_state, checkpoint.mark),
-            self.disk.view,
-            self._config,
-            self._world.dice,
-        )
+        self.raft = self._new_core()
         first = int(self._world.dice.random() * self._tick_length)
         self._world.after(first, self._tick, self._life)
+
+    def _new_core(self) -> Raft:
+        platter = self.disk.platter
+        saved = Saved(platter.hard_state, platter.checkpoint.mark)
+        return Raft(self.name, saved, self.disk.view, self._config, self._world.dice)
 
     def crash(self) -> None:
         """Lose all memory, and what the disk had not finished."""
@@ -190,7 +189,7 @@ class Process:
             if ready.must_save:
                 self._save(ready)
             for to, message in ready.send:
-                self._network.send(self.name, to, message)
+                self._send(to, message)
             for node in ready.snapshots:
                 self._send_snapshot(node)
             for request in ready.reads_failed:
@@ -202,6 +201,9 @@ class Process:
                     self._world.after(delay, self._apply_next, life)
                 else:
                     self._apply_next(life)
+
+    def _send(self, to: NodeId, message: Any) -> None:
+        self._network.send(self.name, to, message)
 
     def _watch(self, raft: Raft) -> None:
         if self._world.story is not None:

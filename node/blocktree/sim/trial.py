@@ -7,9 +7,12 @@ from blocktree.fault import Fault
 from blocktree.raft import Config, Membership, NodeId, SnapshotMark
 from blocktree.sim.clients import Client, settled
 from blocktree.sim.disk import EMPTY_MARK, Disk, Platter, Snapshot
+from blocktree.sim.disktrouble import DiskTrouble
+from blocktree.sim.faulty import FaultyDisk
 from blocktree.sim.judge import Judge, Violation
 from blocktree.sim.linear import Operation, unexplained_key
 from blocktree.sim.network import Network
+from blocktree.sim.patient import Patient
 from blocktree.sim.process import Process
 from blocktree.sim.segments import SegmentDisk
 from blocktree.sim.trouble import Trouble, leader_of
@@ -51,7 +54,7 @@ class Trial:
         *,
         trace: bool = False,
         config: Config = CONFIG,
-        disk: type[Disk] | type[SegmentDisk] = Disk,
+        disk: type[Disk] | type[SegmentDisk] | type[FaultyDisk] = Disk,
     ) -> None:
         self.world = World(seed, trace=trace)
         self.network = Network(self.world)
@@ -60,14 +63,13 @@ class Trial:
         voters = tuple(names[: dice.choice((1, 2, 3, 3, 3, 3, 3, len(names)))])
         first = SnapshotMark(0, 0, Membership(voters))
         self.processes: list[Process] = []
-        self.judge = Judge(self._platter, self._leases)
+        self.judge = Judge(self._holds, self._leases)
         for name in names:
             mark = first if name in voters else EMPTY_MARK
             platter = Platter(Snapshot(mark, {}))
+            kind = Patient if issubclass(disk, FaultyDisk) else Process
             self.processes.append(
-                Process(
-                    name, self.world, self.network, self.judge, config, disk(self.world, platter)
-                )
+                kind(name, self.world, self.network, self.judge, config, disk(self.world, platter))
             )
         self.history: list[Operation] = []
         self.clients = [
@@ -75,8 +77,11 @@ class Trial:
         ]
         self._goal = 0
 
-    def _platter(self, node: NodeId) -> Platter:
-        return self.processes[int(node[1:])].disk.platter
+    def _holds(self, node: NodeId, index: int, term: int) -> bool:
+        disk = self.processes[int(node[1:])].disk
+        forgotten = disk.forgotten if isinstance(disk, FaultyDisk) else None
+        promised = forgotten is not None and forgotten.holds(index, term)
+        return promised or disk.platter.holds(index, term)
 
     def _leases(self) -> Iterable[tuple[NodeId, int, int]]:
         for process in self.processes:
@@ -104,7 +109,7 @@ class Trial:
         )
 
     def _play(self, length: int) -> None:
-        trouble = Trouble(self.world, self.network, self.processes)
+        trouble = self._trouble()
         self.world.run(length)
         trouble.end()
         self._goal = sum(client.done for client in self.clients) + 2 * CLIENTS
@@ -117,9 +122,18 @@ class Trial:
             raise Violation("the members do not converge after everything was repaired")
         self.judge.logs_match((p.name, p.disk.platter) for p in self.processes)
         self._compare_machines()
+        for process in self.processes:
+            if isinstance(process.disk, FaultyDisk) and process.raft is not None:
+                process.disk.check_whole()
         key = unexplained_key(settled(self.history))
         if key is not None:
             raise Violation(f"the history of {key} is not linearizable")
+
+    def _trouble(self) -> Trouble:
+        patients = [process for process in self.processes if isinstance(process, Patient)]
+        if patients:
+            return DiskTrouble(self.world, self.network, patients)
+        return Trouble(self.world, self.network, self.processes)
 
     def _served(self) -> bool:
         return sum(client.done for client in self.clients) >= self._goal

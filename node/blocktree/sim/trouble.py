@@ -17,7 +17,16 @@ class Trouble:
         self._network = network
         self._processes = processes
         self._over = False
-        kinds: tuple[Callable[[], None], ...] = (
+        kinds = self._kinds()
+        # Each story has its own mixture (swarm testing, Groce 2012): what is rare on average is
+        # frequent in some stories, and what masks a bug is absent in others.
+        weights = [world.dice.choice((0, 1, 1, 6)) for _ in kinds]
+        self._acts = [act for act, times in zip(kinds, weights, strict=True) for _ in range(times)]
+        self._acts += [network.mend] * (1 + len(self._acts) // world.dice.choice((3, 6)))
+        self._plan()
+
+    def _kinds(self) -> tuple[Callable[[], None], ...]:
+        return (
             self._crash,
             self._crash_leader,
             self._crash_all,
@@ -31,12 +40,6 @@ class Trouble:
             self._change_members,
             self._transfer,
         )
-        # Each story has its own mixture (swarm testing, Groce 2012): what is rare on average is
-        # frequent in some stories, and what masks a bug is absent in others.
-        weights = [world.dice.choice((0, 1, 1, 6)) for _ in kinds]
-        self._acts = [act for act, times in zip(kinds, weights, strict=True) for _ in range(times)]
-        self._acts += [network.mend] * (1 + len(self._acts) // world.dice.choice((3, 6)))
-        self._plan()
 
     def end(self) -> None:
         """Everything is repaired, and everybody starts again."""

@@ -1,4 +1,4 @@
-"""A node whose log is damaged: it decides nothing until the group has repaired it.
+"""A node whose log is damaged: it decides nothing until the group has repaired it (`repair`).
 
 It may have forgotten votes and entries that it promised, so it first has the leader take it out of
 the group; from then on its promises are worth nothing (`raft/SPEC.md`, "In doubt"), and the group
@@ -6,10 +6,8 @@ takes it in again as a learner. Its log begins anew at its last checkpoint, or a
 table is lost, and all the rest comes from the others. It votes again when the group makes it a
 voter, which needs all of the log and all blobs.
 
-Invariants
-- While `deaf`, the core hears nothing: an acknowledgement or an answer to a heartbeat would count
-  as that of the voter which this process was, and may contradict what that one said.
-- `active` ends only after the disk says `repaired`; a crash before that begins from the start.
+Invariants: those of `repair`, whose machine this drives; `active` ends only after the disk says
+`repaired`; a crash before that begins from the start.
 """
 
 import asyncio
@@ -22,6 +20,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.names import Address, Path
 from blocktree.raft import Entry, SnapshotMark
 from blocktree.store.between import RAFT_ACTOR, Clear, Cleared
+from blocktree.store.repair import Repair, Stage
 from blocktree.store.worker import run
 
 if TYPE_CHECKING:
@@ -60,22 +59,28 @@ class Doubt:
 
     Attributes:
         damage: what the disk found; None in a sound node.
-        deaf: whether the core must hear nothing yet.
         why: a sentence on how far it has come.
     """
 
     def __init__(self, replica: "Replica") -> None:
         self._replica = replica
         self.damage: Damage | None = replica.host.disk.damage
-        self.deaf = self.damage is not None
+        self._repair = Repair(
+            damaged=self.damage is not None, wait_ticks=replica.host.config.election_ticks_min
+        )
         self.why = "it asks the others to be repaired"
         self._since = replica.host.clock()
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def deaf(self) -> bool:
+        """Whether the core must hear nothing yet."""
+        return self._repair.deaf
+
+    @property
     def active(self) -> bool:
         """Whether this node may not decide anything."""
-        return self.damage is not None
+        return self._repair.active
 
     @property
     def sentence(self) -> str:
@@ -117,20 +122,23 @@ class Doubt:
         return replica.tree.roster.paths_beside(replica.runtime.here)
 
     async def _run(self) -> None:
-        replica, disk = self._replica, self._replica.host.disk
-        index = await self._cleared()
-        # A heartbeat round that was answered before may carry a lease until then.
-        await asyncio.sleep(replica.host.config.election_ticks_min * _TICK_SECONDS)
+        replica, disk, repair = self._replica, self._replica.host.disk, self._repair
+        repair.cleared(await self._cleared())
+        while repair.stage is Stage.WAITING:
+            await asyncio.sleep(_TICK_SECONDS)
+            repair.tick()
         await run(replica.host.worker, disk.forget_log)
         replica.begin_anew()
-        self.deaf = False
-        while replica.driver.applied < index or replica.driver.restoring:
-            self.why = f"it has {replica.driver.applied} of {index} entries"
+        repair.forgotten()
+        while repair.stage is Stage.CATCHING_UP:
+            self.why = f"it has {replica.driver.applied} of {repair.index} entries"
             await asyncio.sleep(_POLL_SECONDS)
+            repair.applied(replica.driver.applied, restoring=replica.driver.restoring)
         await run(replica.host.worker, disk.repaired)
         replica.driver.raft.trust()
+        repair.noted()
         self.damage = None
-        log.warning("the log was repaired by the group, up to entry %d", index)
+        log.warning("the log was repaired by the group, up to entry %d", repair.index)
 
     async def _cleared(self) -> int:
         """Have the leader take this node out of the group; the entry that says so."""

@@ -76,6 +76,7 @@ class Driver:
         saved = disk.saved()
         self._new_core = partial(Raft, me, config=host.config, dice=host.dice)
         self._disk = disk
+        self._worker = host.worker
         self.raft = self._new_core(saved, NoLog(saved.mark) if saved.in_doubt else disk.log)
         self.saver = Saver(host, self._saved, self.kick, self._fail)
         self.applied = disk.saved().mark.index
@@ -129,6 +130,15 @@ class Driver:
         """A message from a peer."""
         self.raft.receive(sender, message)
         self.kick()
+
+    def forgot(self, fault: Fault) -> None:
+        """The disk lost what it had acknowledged: note that on it, and stop.
+
+        When it starts again it is in doubt (`doubt`), and the group repairs it.
+        """
+        if not self._stopped:
+            self.stop()
+            self._worker.submit(self._disk.distrust, lambda _, cause: self._fail(_of(cause, fault)))
 
     def gather(self) -> None:
         """Several messages come now: do nothing about them until `act`."""
@@ -307,3 +317,7 @@ class Driver:
                 future.set_result(None)
             else:
                 future.set_exception(Fault(fault.kind, fault.what, next_step=fault.next_step))
+
+
+def _of(cause: Exception | None, fault: Fault) -> Fault:
+    return cause if isinstance(cause, Fault) else fault

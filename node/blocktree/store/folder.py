@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path as File
 
-from blocktree.disk import IDENTITY_NAME, Disk, Keeper, Limits, LmdbIndex, OsFiles
+from blocktree.disk import Disk, Keeper, Limits, LmdbIndex, OsFiles, salvage
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Credential, Ticket, decode_ticket, encode_ticket, join_from_ticket
 from blocktree.names import Path
@@ -118,20 +118,16 @@ class NodeFolder:
         Raises:
             Fault: as `Disk.open` with salvage; BUSY if another process has it.
         """
-        files = OsFiles(self.root / "log")
+        root = self.root / "index"
+
+        def open_index(anew: bool) -> LmdbIndex:  # noqa: FBT001 - as `salvage` calls it
+            return LmdbIndex(root, anew=anew)
+
+        def said(fault: Fault) -> None:
+            log.error("%s; it is made anew from the segments", fault)
+
         keeper = Keeper(credential.tree, credential.principal)
-        try:
-            index = LmdbIndex(self.root / "index")
-            try:
-                return Disk.open(files, index, limits, keeper, salvage=True)
-            except BaseException:
-                index.close()
-                raise
-        except Fault as fault:
-            if fault.kind is not Kind.DAMAGED or fault.path == IDENTITY_NAME:
-                raise
-            log.error("%s; it is made anew from the segments", fault)  # noqa: TRY400
-        return Disk.rebuild(files, LmdbIndex(self.root / "index", anew=True), limits, keeper)
+        return salvage(OsFiles(self.root / "log"), open_index, limits, keeper, said)
 
     def announce(self, path: Path, port: int) -> None:
         """Say that the node answers now."""

@@ -243,6 +243,8 @@ class Replica:
         try:
             self.driver.receive(sender, message)
         except Fault as fault:
+            if fault.kind is Kind.DAMAGED:
+                self.driver.forgot(fault)
             log.warning("a message from %s: %s", self.path_of(sender) or sender[:10], fault)
 
     def _snapshot_here(self, mark: SnapshotMark) -> None:
