@@ -28,6 +28,8 @@ from blocktree.link.network import own_addresses
 from blocktree.names import Path
 from blocktree.raft import Membership, SnapshotMark
 from blocktree.services import register_paths
+from blocktree.services.hosting import Hosting
+from blocktree.services.run_messages import SERVICES_ACTOR
 from blocktree.store.folder import NodeFolder, Settings
 from blocktree.store.host import Host
 from blocktree.store.joining import Joining
@@ -112,6 +114,8 @@ class Node:
             self.settings = dataclasses.replace(self.settings, port=self.port)
             self.folder.save_settings(self.settings)
         await self.store.start()
+        hosting = Hosting(self.store, self.paths, self.credential.tree)
+        await self.runtime.spawn(SERVICES_ACTOR, hosting)
         await self._standing.check()
         self._joining = asyncio.create_task(self._belong())
         self.folder.announce(self.path, self.port)
@@ -131,6 +135,7 @@ class Node:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
+        await self.runtime.stop(SERVICES_ACTOR)
         await self.paths.close()
         await self._hand_over()
         await self.kill()
@@ -140,6 +145,7 @@ class Node:
         self.folder.withdraw()
         if self._joining is not None:
             self._joining.cancel()
+        await self.runtime.stop(SERVICES_ACTOR)
         await self.store.stop()
         await self.runtime.close()
         if self._discovery is not None:

@@ -6,6 +6,7 @@ from blocktree.names import Digest, FileId, Path, PrincipalId
 from blocktree.raft import AppendReply, Heartbeat
 from blocktree.sectors import claims as c
 from blocktree.sectors.places import Publish
+from blocktree.sectors.running import Running
 from blocktree.store import between as b
 from blocktree.store import messages as m
 from blocktree.store import place_messages as p
@@ -86,6 +87,11 @@ RECORDS: dict[str, Record] = {
     "keep-state": p.KeepState(DOOR, 17, 3, b"state"),
     "get-state": p.GetState(DOOR),
     "kept-state": p.KeptState(17, 3, b"state"),
+    "volunteer": p.Volunteer(S),
+    "volunteered": p.Volunteered(),
+    "list-running": p.ListRunning(),
+    "run-list": p.RunList((p.Run(DOOR, "Door", "", NODE, 17),), ("one",)),
+    "running": Running(DOOR, F, D, "Door", NODE),
     "command-publish": Publish(DOOR, F, P, 1),
     "command-claim": c.Claim(DOOR, P, NODE, "door", S, 9, 1, F),
     "command-release": c.Release(DOOR, 17, forget=True),

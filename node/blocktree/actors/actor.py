@@ -66,6 +66,9 @@ class Actor:
 
     runtime: "Runtime"  # both are set by `spawn`
     address: Address
+    condition: str = ""  # one line on how it is, for people; set it whenever it changes
+    latest: str = ""  # the last thing worth knowing, such as a reading
+    raw: typing.ClassVar[bool] = False  # takes `Opaque` messages of whatever class
 
     def after(self, seconds: float, message: Record) -> "Timer":
         """Have a message to this actor itself come after some time, through its mailbox."""

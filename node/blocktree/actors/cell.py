@@ -27,6 +27,7 @@ from blocktree.actors.conversations import (
     stopped,
     tables_of,
 )
+from blocktree.actors.description import Describe, Description, describe
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.supervision import FOREVER, Restarts, Supervision
 from blocktree.actors.timers import Timers
@@ -72,7 +73,16 @@ def _watch(actor: Actor, _message: Watch, call: Call) -> None:
     actor.runtime.household.watches.add(actor.address.actor, call)
 
 
-_OWN: dict[type, Method] = {_Broken: _raise, _Unfinished: _finish, Watch: _watch}
+def _describe(actor: Actor, _message: Describe, _call: Call) -> Description:
+    return describe(actor)
+
+
+_OWN: dict[type, Method] = {
+    _Broken: _raise,
+    _Unfinished: _finish,
+    Watch: _watch,
+    Describe: _describe,
+}
 
 
 class Owner(Protocol):

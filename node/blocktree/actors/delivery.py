@@ -24,7 +24,7 @@ from blocktree.keys import Identity
 from blocktree.link import Failure, Lane, Link, Links
 from blocktree.link.link import again
 from blocktree.names import Address, Path
-from blocktree.wire import Body, Record, body_of, carries_body, decode
+from blocktree.wire import Body, Opaque, Record, body_of, carries_body, decode
 
 log = logging.getLogger(__name__)
 
@@ -182,10 +182,11 @@ class Delivery:
         try:
             way = self.wire(link).route(route)
             if way.call.path is None:
-                self._cell(way.to).take(read_message(data, body), way.call, answer)
+                cell = self._cell(way.to)
+                cell.take(_read(cell, data, body), way.call, answer)
                 return
-            message = read_message(data, body)
-            self._admit(way, message, answer)
+            cell = self._cell(self._places.at(way.call.path, way.epoch))
+            self._admit(way, _read(cell, data, body), answer)
         except Fault as fault:
             refuse(answer, fault)
 
@@ -198,7 +199,7 @@ class Delivery:
             name = way.to if path is None else self._places.at(path, way.epoch)
             cell = self._cell(name)
             _check_room(cell.mailbox, link)
-            message = read_message(data, body)
+            message = _read(cell, data, body)
             if path is not None:
                 self._admit(way, message, answer, cell.mailbox)
                 return
@@ -267,10 +268,24 @@ def _check_room(mailbox: Mailbox, link: Link) -> None:
         raise Fault(Kind.BUSY, "too many answers wait to be read by who asks")
 
 
+class RawAnswer(asyncio.Future[Record]):
+    """Waits for an answer that is not to be read here: an `Opaque`."""
+
+
+def _read(cell: Cell, data: bytes, body: Body) -> Record:
+    """A message, read unless its actor takes it as it is."""
+    if not cell.actor.raw:
+        return read_message(data, body)
+    if len(body):
+        raise Fault(Kind.UNSUPPORTED, "it takes no messages with a body")
+    return Opaque(bytes(data))
+
+
 def _settle(waiting: asyncio.Future[Record], form: int, data: bytes, body: Body) -> None:
     try:
         if form == Form.ANSWER:
-            waiting.set_result(read_message(data, body))
+            raw = isinstance(waiting, RawAnswer)
+            waiting.set_result(Opaque(bytes(data)) if raw else read_message(data, body))
         else:
             waiting.set_exception(decode(data, Failure).fault())
     except Fault as fault:

@@ -14,7 +14,7 @@ from blocktree.actors.actor import Actor, Call
 from blocktree.actors.cell import Cell
 from blocktree.actors.conversations import Talk
 from blocktree.actors.deadlines import Deadlines
-from blocktree.actors.delivery import Delivery, drained, lane_of
+from blocktree.actors.delivery import Delivery, RawAnswer, drained, lane_of
 from blocktree.actors.household import Household
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.places import Hosted, Places, Resolver, always
@@ -25,7 +25,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.link import Lane, Link, Links
 from blocktree.names import Address, Path, parse_name
-from blocktree.wire import Record
+from blocktree.wire import Opaque, Record, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -284,9 +284,10 @@ class Runtime:
                 class than `expect`).
         """
         if isinstance(to, str):
-            found = await self._seeker.ask(to, message, sender, lane, timeout)
+            raw = expect is Opaque
+            found = await self._seeker.ask(to, message, sender, lane, timeout, raw=raw)
             return _expected(found, expect, to)
-        answer: asyncio.Future[Record] = self._loop.create_future()
+        answer = RawAnswer(loop=self._loop) if expect is Opaque else self._loop.create_future()
         waiting = self.deadlines.put(answer, to, timeout)
         talk: Talk | None = None
         try:
@@ -325,6 +326,13 @@ class Runtime:
             Fault: MOVED if nothing does, under that epoch.
         """
         return self._cell(self.places.at(path, epoch)).mailbox
+
+    def fitting(self, message: Record, actor: str) -> Record:
+        """A message as an actor of this process takes it: bytes, if it passes them on."""
+        cell = self._cell(actor)
+        if cell.actor.raw:
+            return message if isinstance(message, Opaque) else Opaque(encode(message))
+        return decode(message.data, Record) if isinstance(message, Opaque) else message
 
     def find(self, actor: str) -> Cell | None:
         """What runs an actor of this process; None if it does not run."""

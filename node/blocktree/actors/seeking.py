@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from blocktree.actors.conversations import Talk
-from blocktree.actors.delivery import drained, lane_of
+from blocktree.actors.delivery import RawAnswer, drained, lane_of
 from blocktree.actors.mailbox import Answer
 from blocktree.actors.places import Resolver, Target
 from blocktree.fault import Fault, Kind
 from blocktree.link import Lane, Link
 from blocktree.names import Address, Path
-from blocktree.wire import Record
+from blocktree.wire import Opaque, Record, decode, encode
 
 if TYPE_CHECKING:
     from blocktree.actors.runtime import Runtime
@@ -73,6 +73,13 @@ async def seek(
         pause = min(2 * pause, PAUSE_MAX_S)
 
 
+def as_asked(record: Record, *, raw: bool) -> Record:
+    """An answer of this process: read, or not, as who asked wants it."""
+    if raw:
+        return record if isinstance(record, Opaque) else Opaque(encode(record))
+    return decode(record.data, Record) if isinstance(record, Opaque) else record
+
+
 class Seeker:
     """Tells and asks what answers at a path, for the actors of one process."""
 
@@ -91,7 +98,8 @@ class Seeker:
                 if mailbox.full:
                     await mailbox.room(left)
                 runtime.says(sender, message, target.address)
-                mailbox.put((message, runtime.call_of(sender, path), None))
+                actor = runtime.places.at(path, target.epoch)
+                mailbox.put((runtime.fitting(message, actor), runtime.call_of(sender, path), None))
                 return
             link = await self._link(target, message, lane, left)
             if link.congested:
@@ -102,13 +110,21 @@ class Seeker:
         await seek(runtime.resolver, path, attempt, timeout)
 
     async def ask(
-        self, path: Path, message: Record, sender: Address | None, lane: Lane | None, timeout: float
+        self,
+        path: Path,
+        message: Record,
+        sender: Address | None,
+        lane: Lane | None,
+        timeout: float,
+        *,
+        raw: bool = False,
     ) -> Record:
-        """As `Runtime.ask`, whatever the class of the answer."""
+        """As `Runtime.ask`, whatever the class of the answer; `raw`: an `Opaque`."""
         runtime = self._runtime
 
         async def attempt(target: Target, left: float) -> Record:
-            answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            answer = RawAnswer(loop=loop) if raw else loop.create_future()
             waiting = runtime.deadlines.put(answer, target.address, left)
             try:
                 return await self._exchange(target, message, sender, lane, left, answer)
@@ -140,8 +156,9 @@ class Seeker:
                     await mailbox.room(left)
                 talk = runtime.asks(sender, message, target.address)
                 call = runtime.call_of(sender, target.path)
-                mailbox.put((message, call, cast("Answer", answer)))
-                record = await answer
+                actor = runtime.places.at(target.path, target.epoch)
+                mailbox.put((runtime.fitting(message, actor), call, cast("Answer", answer)))
+                record = as_asked(await answer, raw=isinstance(answer, RawAnswer))
             else:
                 link = await self._link(target, message, lane, left)
                 talk = runtime.asks(sender, message, target.address, link)

@@ -24,6 +24,7 @@ from blocktree.sectors.directory import DirEntry
 from blocktree.sectors.header import (
     DIRECTORY_SECTOR_BYTES,
     SECTOR_BYTES,
+    Cipher,
     FileKind,
     Header,
 )
@@ -98,8 +99,10 @@ class NameOperations:
 
     # making
 
-    async def create(self, directory: Node, name: bytes, permissions: Permissions) -> Node:
-        """Make a file that is committed at its first flush.
+    async def create(
+        self, directory: Node, name: bytes, permissions: Permissions, cipher: Cipher | None = None
+    ) -> Node:
+        """Make a file that is committed at its first flush; PLAIN makes it public.
 
         Raises:
             Fault: EXISTS if the name is taken.
@@ -115,20 +118,21 @@ class NameOperations:
             # From here to the promise nothing else runs: the lease was not recalled in between.
             if core.headers.fresh(directory.file, exclusive=True) is not None:
                 break
-        node = self._new_node(FileKind.FILE, parent.file, permissions)
+        node = self._new_node(FileKind.FILE, parent.file, permissions, cipher)
         node.place = (directory, name)
         directory.unborn[name] = node
         return node
 
-    async def make(
+    async def make(  # noqa: PLR0917 - as many as mknod(2)
         self,
         directory: Node,
         name: bytes,
         kind: FileKind,
         permissions: Permissions,
         content: bytes = b"",
+        cipher: Cipher | None = None,
     ) -> Node:
-        """Make a directory or a symbolic link to `content`, at once.
+        """Make a directory, a symbolic link to `content`, or an actor that is to run, at once.
 
         Raises:
             Fault: EXISTS if the name is taken, TOO_LARGE for a target that does not fit a header.
@@ -142,7 +146,7 @@ class NameOperations:
                     raise Fault(Kind.EXISTS, "the name is taken", path=_say(name))
                 stack.enter_context(arriving(directory, name))
                 edit = await core.directories.edit(directory)
-                node = self._new_node(kind, directory.file, permissions)
+                node = self._new_node(kind, directory.file, permissions, cipher)
                 assert node.last is not None
                 assert node.cipher is not None
                 try:
@@ -165,7 +169,13 @@ class NameOperations:
 
         return await until_agreed(attempt)
 
-    def _new_node(self, kind: FileKind, parent: FileId, permissions: Permissions) -> Node:
+    def _new_node(
+        self,
+        kind: FileKind,
+        parent: FileId,
+        permissions: Permissions,
+        cipher: Cipher | None = None,
+    ) -> Node:
         core = self._core
         file = FileId(core.draw(_ENTRY_FILE_BYTES))
         ring = KeyRing.start(core.draw)
@@ -178,7 +188,7 @@ class NameOperations:
             version=0,
             size=0,
             sector_size=DIRECTORY_SECTOR_BYTES if directory else SECTOR_BYTES,
-            cipher=core.cipher,
+            cipher=core.cipher if cipher is None else cipher,
             epoch=ring.epoch,
             root=b"",
             inline=b"",

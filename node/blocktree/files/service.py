@@ -31,8 +31,8 @@ from blocktree.files.volume import (
     RenameFlag,
     Space,
 )
-from blocktree.names import ROOT_FILE
-from blocktree.sectors.header import FileKind
+from blocktree.names import ROOT_FILE, FileId
+from blocktree.sectors.header import Cipher, FileKind
 from blocktree.store.messages import FILES_ACTOR, GetStatus, Status
 
 _COMMIT_EVERY_S = 5.0
@@ -163,6 +163,38 @@ class Filesystem:
         handle = await self._handles.open(node, flags)
         tell(parent, name, self.valid_s(directory))
         return await self._hand_out(node), handle.number
+
+    async def create_public(
+        self, directory: int, name: bytes, permissions: Permissions
+    ) -> tuple[Attributes, int]:
+        """Make a file that is not sealed: who keeps it can read it; signed like any other.
+
+        Raises:
+            Fault: EXISTS if the name is taken.
+        """
+        node = await self.names.create(
+            self.core.nodes.at(directory), name, permissions, Cipher.PLAIN
+        )
+        handle = await self._handles.open(node, os.O_WRONLY)
+        return await self._hand_out(node), handle.number
+
+    async def make_actor(
+        self, directory: int, name: bytes, permissions: Permissions, content: bytes
+    ) -> Attributes:
+        """Say that an actor is to run at this name: `content` is an encoded `Running`.
+
+        Raises:
+            Fault: EXISTS if the name is taken, TOO_LARGE.
+        """
+        parent = self.core.nodes.at(directory)
+        kind, plain = FileKind.ACTOR, Cipher.PLAIN
+        node = await self.names.make(parent, name, kind, permissions, content, plain)
+        tell(parent, name, self.valid_s(directory))
+        return await self._hand_out(node)
+
+    def file_of(self, ino: int) -> FileId:
+        """The id by which the sector service knows a node."""
+        return self.core.nodes.at(ino).file
 
     async def mkdir(self, directory: int, name: bytes, permissions: Permissions) -> Attributes:
         """Make a directory."""

@@ -15,7 +15,7 @@ from blocktree.caps import check_access, load_access
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Member, check_member
 from blocktree.names import ROOT_FILE, FileId, Path, PrincipalId
-from blocktree.sectors import claims, members, places, retention
+from blocktree.sectors import claims, members, places, retention, running
 from blocktree.sectors.check import Checked, check_header, read_transaction
 from blocktree.sectors.header import FileKind, SignedHeader, load_header, verify_header
 from blocktree.sectors.judge import Judge
@@ -116,6 +116,10 @@ class SectorState:
     def kept(self, path: Path) -> claims.Kept:
         """The state kept at a path."""
         return claims.kept(self._table, path)
+
+    def actors(self) -> list[FileId]:
+        """The files that say which actors are to run."""
+        return running.files(self._table)
 
     # Applying
 
@@ -223,6 +227,7 @@ class SectorState:
             self.rights.forget()
         elif before is None and signed is not None and signed.header.kind is FileKind.DIRECTORY:
             self.rights.appeared()
+        running.note(self._table, file, before, signed)
         if signed is not None:
             self._table.put(header_key(file), signed.encoded)
             self._remember(signed)

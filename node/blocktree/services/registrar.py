@@ -114,6 +114,26 @@ class Registrar:
             self._runtime.host(path, actor, epoch=reply.epoch, holds=holds)
             return reply.epoch
 
+    async def adopt(self, path: Path, actor: str, epoch: int, lost: Lost | None = None) -> None:
+        """Go on with a claim that this process was given, as `hold`.
+
+        Raises:
+            Fault: CONFLICT if it was given to another meanwhile; NO_QUORUM, UNREACHABLE.
+        """
+        entry = self._entries[path] = _Entry(actor, epoch, 0.0, None)
+        self._revision += 1
+        try:
+            await self._beat()
+            self._require(path, epoch)
+        except BaseException:
+            if self._entries.get(path) is entry:
+                del self._entries[path]
+                self._revision += 1
+            raise
+        entry.lost = lost
+        self._add(path, entry)
+        self._runtime.host(path, actor, epoch=epoch, holds=partial(self.holds, path, epoch))
+
     def holds(self, path: Path, epoch: int) -> bool:
         """Whether this process may act as the holder of a path under that epoch now."""
         entry = self._entries.get(path)
@@ -139,6 +159,10 @@ class Registrar:
                 await asyncio.gather(*(self.withdraw(path) for path in tuple(self._entries)))
 
     # inside
+
+    def _require(self, path: Path, epoch: int) -> None:
+        if not self.holds(path, epoch):
+            raise Fault(Kind.CONFLICT, "it was given to another", path=path)
 
     async def _ask(self, path: Path, actor: str, *, sole: bool) -> Registered:
         message = Register(self._service.session, path, actor, sole, tuple(self._addresses()))

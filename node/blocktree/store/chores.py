@@ -31,7 +31,13 @@ Chore = Callable[[], Awaitable[object]]
 class Chores:
     """Runs the chores of one node, one at a time, so that they never crowd out the service."""
 
-    def __init__(self, replica: Replica, commits: Commits, expire_sessions: Chore) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        commits: Commits,
+        expire_sessions: Chore,
+        look_after_actors: Chore,
+    ) -> None:
         self._replica = replica
         self._commits = commits
         self.checkpoints = Checkpoints(replica)
@@ -41,6 +47,7 @@ class Chores:
         self._sweeper = Sweeper(host.disk, host.worker, host.crew, replica.tree, replica.staging)
         self._plan: tuple[tuple[int, Chore], ...] = (
             (1, expire_sessions),
+            (1, look_after_actors),
             (1, self._checkpoint),
             (2, self.backfill.run),
             (5, self._measure),

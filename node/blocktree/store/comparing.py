@@ -38,6 +38,7 @@ PREFIXES = (
     b"m",
     b"n",
     b"p",
+    b"r",
     b"t",
     b"v",
     b"x",

@@ -205,3 +205,47 @@ class KeptState(Record):
     epoch: int
     serial: int
     state: bytes
+
+
+@record(0x0B22)
+@dataclass(frozen=True, slots=True)
+class Volunteer(Record):
+    """A node offers to run actors of the tree, every heartbeat; it reads from its own state which.
+
+    Faults: NOT_LEADER, NO_QUORUM, DENIED (no node of this domain).
+    """
+
+    session: bytes
+
+
+@record(0x0B23)
+@dataclass(frozen=True, slots=True)
+class Volunteered(Record):
+    """The answer to `Volunteer`."""
+
+
+@record(0x0B24)
+@dataclass(frozen=True, slots=True)
+class ListRunning(Record):
+    """Ask which actors are to run, and where they do. Faults: NOT_LEADER, NO_QUORUM."""
+
+
+@record(0x0B25)
+@dataclass(frozen=True, slots=True)
+class Run(Record):
+    """An actor that is to run."""
+
+    path: Path
+    actor: str  # its class
+    on: str  # the node that was asked for, "": any
+    process: str = ""  # where it runs, "": nowhere now
+    epoch: int = 0
+
+
+@record(0x0B26)
+@dataclass(frozen=True, slots=True)
+class RunList(Record):
+    """The answer to `ListRunning`; `fault` says what is wrong with those that no node can read."""
+
+    runs: tuple[Run, ...]
+    faults: tuple[str, ...] = ()

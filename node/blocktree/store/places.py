@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault, Kind
+from blocktree.keys import Identity, MemberKind
 from blocktree.names import Path, PrincipalId, components, is_within, join, parent
 from blocktree.sectors.claims import SESSION_BYTES, Claim, Holding, Keep, Release, fenced
 from blocktree.sectors.places import Publish, check_place, need_write
@@ -30,6 +31,7 @@ from blocktree.store.place_messages import (
     KeepState,
     KeptState,
     ListProviders,
+    ListRunning,
     Provider,
     Providers,
     Published,
@@ -39,11 +41,15 @@ from blocktree.store.place_messages import (
     Renew,
     Renewed,
     Resolve,
+    RunList,
+    Volunteer,
+    Volunteered,
     Withdraw,
     Withdrawn,
 )
 from blocktree.store.reads import confirm
 from blocktree.store.registry import nearest
+from blocktree.store.steward import run_list
 from blocktree.wire import encode
 
 if TYPE_CHECKING:
@@ -120,7 +126,33 @@ class PlacesActor(Actor):
         """Read it again."""
         return _later(self._kept(message, self._writer(call)))
 
+    @receives
+    def volunteer(self, message: Volunteer, call: Call) -> "asyncio.Task[Volunteered]":
+        """Run actors."""
+        identity = self._service.member(call)
+        beside = parent(identity.path) == parent(self._replica.runtime.here)
+        if identity.kind is not MemberKind.NODE or not beside:
+            raise Fault(Kind.DENIED, "only nodes of this directory run its actors")
+        return _later(self._volunteer(message, identity))
+
+    @receives
+    def list_running(self, message: ListRunning, call: Call) -> "asyncio.Task[RunList]":
+        """Which actors are to run."""
+        del message
+        self._service.member(call)
+        return _later(self._list_running())
+
     # inside
+
+    async def _volunteer(self, message: Volunteer, identity: Identity) -> Volunteered:
+        leadership = await self._confirmed()
+        now = self._clock()
+        leadership.registry.volunteer(identity.path, message.session, identity.principal, now)
+        return Volunteered()
+
+    async def _list_running(self) -> RunList:
+        leadership = await self._confirmed()
+        return run_list(self._replica.tree.sectors, leadership.registry, self._clock())
 
     def _writer(self, call: Call) -> PrincipalId:
         return self._service.writer_of(self._service.member(call)).id
@@ -204,7 +236,9 @@ class PlacesActor(Actor):
         leadership = await self._confirmed()
         registry = leadership.registry
         for stay in message.stays:
-            self._check(stay.path, principal)
+            held = self._replica.tree.sectors.holding(stay.path) if stay.epoch else None
+            if held is None or not held.file:  # who runs a file does so by its writer's right
+                self._check(stay.path, principal)
         now = self._clock()
         registry.renew(message.session, process, message.revision, message.stays, now)
         if message.stays:
@@ -222,7 +256,7 @@ class PlacesActor(Actor):
         registry, path = leadership.registry, message.path
         registry.withdraw(message.session, path)
         held = self._replica.tree.sectors.holding(path)
-        if held is not None and held.session == message.session and not held.file:
+        if held is not None and held.session == message.session:
             registry.begin(path, self._clock(), same=True)
             try:
                 proposed = self._service.commits.propose(Release(path, held.epoch))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Path, components
+from blocktree.names import Path, PrincipalId, components
 from blocktree.store.place_messages import (
     ADDRESSES_MAX,
     LEASE_S,
@@ -47,6 +47,15 @@ class _Life:
     claims: dict[Path, int] = field(default_factory=dict)  # to the epoch
 
 
+@dataclass(frozen=True, slots=True)
+class _Volunteer:
+    """A node that runs actors."""
+
+    session: bytes
+    principal: PrincipalId
+    until: float
+
+
 class Registry:
     """The registrations of one leadership."""
 
@@ -56,6 +65,7 @@ class Registry:
         self._at: dict[Path, set[bytes]] = {}  # offers, to the sessions
         self._safe: dict[Path, float] = {}  # claims, to when another may hold it
         self._changing: set[Path] = set()
+        self._volunteers: dict[Path, _Volunteer] = {}
 
     # ---- offers
 
@@ -191,6 +201,23 @@ class Registry:
         for session, life in list(self._lives.items()):
             if life.until < now:
                 self.leave(session)
+
+    # ---- who runs actors
+
+    def volunteer(self, process: Path, session: bytes, principal: PrincipalId, now: float) -> None:
+        """A node offers to run actors of the tree."""
+        self._volunteers[process] = _Volunteer(session, principal, now + OFFER_S)
+
+    def choose(
+        self, on: str, load: Mapping[Path, int], now: float
+    ) -> tuple[Path, bytes, PrincipalId] | None:
+        """The live volunteer that runs the least, or the one asked for; None if there is none."""
+        live = {path: one for path, one in self._volunteers.items() if one.until >= now}
+        wanted = [path for path in live if not on or path == on]
+        if not wanted:
+            return None
+        path = min(wanted, key=lambda path: (load.get(path, 0), path))
+        return path, live[path].session, live[path].principal
 
     # ---- inside
 

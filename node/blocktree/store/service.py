@@ -28,6 +28,7 @@ from blocktree.store.replica import Replica
 from blocktree.store.roster import node_id
 from blocktree.store.sessions import Sessions, wake
 from blocktree.store.status import status_of
+from blocktree.store.steward import Steward
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,10 @@ class SectorStore:
         self.sessions = Sessions(self.replica.driver, self.leading, host.clock)
         self.keeper = GroupKeeper(self.replica)
         self.members = MemberDesk(self.replica, self.commits, self.keeper)
-        self.chores = Chores(self.replica, self.commits, self._expire_sessions)
+        self.steward = Steward(self.replica, self.commits, self.leading)
+        self.chores = Chores(
+            self.replica, self.commits, self._expire_sessions, self.steward.look_after
+        )
         self.failed: asyncio.Future[Fault] = asyncio.get_running_loop().create_future()
         self.members_changed: Callable[[], None] = lambda: None
         self._leadership: Leadership | None = None

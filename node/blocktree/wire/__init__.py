@@ -6,6 +6,7 @@
 from blocktree.wire.cbor import Body
 from blocktree.wire.frame import BODY_MAX, HEAD_MAX, FrameReader, encode_frame
 from blocktree.wire.record import (
+    Opaque,
     Record,
     body_field,
     body_of,
@@ -21,6 +22,7 @@ __all__ = [
     "HEAD_MAX",
     "Body",
     "FrameReader",
+    "Opaque",
     "Record",
     "body_field",
     "body_of",

@@ -60,6 +60,21 @@ class _Field:
 _codecs: dict[int, _Codec] = {}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opaque(Record):
+    """A record that is passed on without being read: its bytes, of whatever class they are."""
+
+    record_code: ClassVar[int] = 0
+    data: bytes
+
+
+def _never(_plain: list[Any]) -> Any:
+    raise Fault(Kind.MALFORMED, "no record has the number 0")
+
+
+_codecs[Opaque.record_code] = _Codec(Opaque, lambda value: value.data, _never, None)
+
+
 def body_field() -> Any:
     """Declare the field that travels raw in the frame's body; it must be the last field."""
     return dataclasses.field(default=b"", metadata={_BODY: True})

@@ -1,0 +1,1 @@
+"""Actors to copy from: each is one file that `bt run` takes as it is."""
