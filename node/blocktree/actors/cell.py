@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from blocktree.actors.actor import Actor, Call, Done, Method
+from blocktree.actors.actor import Actor, Call, Done, Method, played
 from blocktree.actors.conversations import (
     Following,
     Fork,
@@ -242,8 +242,16 @@ class Cell:
     async def _work(self, message: Record, call: Call, answer: Answer | None) -> None:
         """Give one message to the actor, and what comes of it to whoever asked."""
         try:
-            talk = self._always or self._known.get(call) or self._meet(call)
-            method, after = talk.table.get(type(message)) or self._unknown(talk, message, call)
+            talk = self._always
+            if talk is None:
+                try:
+                    talk = self._known[call]
+                except KeyError:
+                    talk = self._meet(call)
+            try:  # looking up so costs half of `get`
+                method, after = talk.table[type(message)]
+            except KeyError:
+                method, after = self._unknown(talk, message, call)
             result = method(self.actor, message, call)
             if result is not None and not isinstance(result, Record):
                 result, after = await self._finished(result, answer, talk, after)
@@ -330,7 +338,8 @@ class Cell:
         if table.node is None:
             raise Fault(Kind.CONTRACT, f"it does not take {name}", path=here)
         what = broken(table.node, name)
-        log.warning("%s broke the contract of %s: %s", call.sender, here, what)
+        roles, _ = played(type(self.actor))
+        self.actor.runtime.ledger.report(self.actor.address, roles, table.node, message, call)
         if talk is not self._always:
             talk.table = stopped(table, f"this conversation was stopped: {what}")
         raise Fault(Kind.CONTRACT, what, path=here)

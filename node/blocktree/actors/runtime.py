@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast, overload
 
 from blocktree.actors.actor import Actor, Call
+from blocktree.actors.blames import Ledger
 from blocktree.actors.cell import Cell
 from blocktree.actors.conversations import Talk
 from blocktree.actors.deadlines import Deadlines
@@ -47,6 +48,7 @@ class Runtime:
         self._cells: dict[str, Cell] = {}
         self._calls: dict[str, Call] = {}  # of actors of this process
         self.places = Places()
+        self.ledger = Ledger(links.side if links is not None else None)
         self.resolver: Resolver | None = None  # set by who wires the process
         self.household = Household(self)
         self._seeker = Seeker(self)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from blocktree.actors import Call, Runtime
+from blocktree.actors.blames import BLAMES_ACTOR, BlamesActor
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Principal
 from blocktree.names import PrincipalId
@@ -70,6 +71,8 @@ class SectorStore:
         await self.runtime.spawn(RAFT_ACTOR, GroupActor(self.replica, self.members.clear))
         await self.runtime.spawn(STORE_ACTOR, StoreActor(self))
         await self.runtime.spawn(PLACES_ACTOR, PlacesActor(self))
+        blames = BlamesActor(self.runtime.ledger, self.member)
+        await self.runtime.spawn(BLAMES_ACTOR, blames)
         self.replica.start()
         self.chores.start()
         self.keeper.start()
@@ -79,6 +82,7 @@ class SectorStore:
         await self.keeper.stop()
         await self.chores.stop()
         await self.runtime.stop(PLACES_ACTOR)
+        await self.runtime.stop(BLAMES_ACTOR)
         await self.runtime.stop(STORE_ACTOR)
         await self.runtime.stop(RAFT_ACTOR)
         await self.replica.stop()
