@@ -21,8 +21,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from blocktree.actors import Actor, Address, Call, Lane, Runtime, plays, receives
-from blocktree.contract import Contract, Role, State, answers, mirror
+from checked_dispatch import compare
+
+from blocktree.actors import Actor, Address, Call, Lane, Runtime, receives
 from blocktree.keys import Credential, MemberKind, new_credential, new_tree
 from blocktree.link import Links, Side, listen
 from blocktree.link.tls import client_context, server_context
@@ -47,46 +48,6 @@ class Blob(Record):
 @dataclass(frozen=True, slots=True)
 class Spent(Record):
     cpu_us: int
-
-
-@record(0x7F54)
-@dataclass(frozen=True, slots=True)
-class Tick(Record):
-    amount: int
-
-
-@record(0x7F55)
-@dataclass(frozen=True, slots=True)
-class Tock(Record):
-    amount: int
-
-
-# Each message moves the conversation to the other state, so each receive finds another table.
-CLOCK = Contract(
-    "clock",
-    1,
-    Role(
-        "clock",
-        State("even", answers(Tick, Tick, then="odd")),
-        State("odd", answers(Tock, Tock, then="even")),
-    ),
-    mirror("hand"),
-)
-
-
-class Bare(Actor):
-    @receives
-    def tick(self, message: Tick, call: Call) -> Tick:
-        return message
-
-    @receives
-    def tock(self, message: Tock, call: Call) -> Tock:
-        return message
-
-
-@plays(CLOCK.role("clock"))
-class Checked(Bare):
-    pass
 
 
 class Counter(Actor):
@@ -148,58 +109,6 @@ async def local(count: int) -> list[Row]:
     asked = await latency("local ask", "blocktree", lambda: runtime.ask(to, one), count // 10)
     await runtime.close()
     return [told, asked]
-
-
-async def contracts(rounds: int) -> list[Row]:
-    """The same messages to the same methods with and without a contract, turn by turn.
-
-    Judged by CPU time: the median of the ratios of rounds that follow each other, since what
-    disturbs this machine disturbs both; and the least time of each.
-    """
-    runtime = Runtime(Path("/bt1bench/here"))
-    hand = Address(runtime.here, "hand")
-    bare = await runtime.spawn("bare", Bare())
-    checked = await runtime.spawn("checked", Checked())
-    rows = []
-    for what, spend in (("local tell", _tell_round), ("local ask", _ask_round)):
-        least = {bare: 1e9, checked: 1e9}
-        ratios = []
-        for turn in range(rounds):
-            spent = {}
-            for to in (bare, checked) if turn % 2 else (checked, bare):
-                spent[to] = await spend(runtime, to, hand)
-                least[to] = min(least[to], spent[to])
-            ratios.append(spent[checked] / spent[bare])
-        rows.append(Row(f"{what}, bare dispatch", "blocktree", cpu_us=least[bare]))
-        rows.append(
-            Row(
-                f"{what}, contract-checked",
-                f"blocktree ×{statistics.median(ratios):.3f}",
-                cpu_us=least[checked],
-            )
-        )
-    await runtime.close()
-    return rows
-
-
-async def _tell_round(runtime: Runtime, to: Address, hand: Address, count: int = 2000) -> float:
-    tick, tock = Tick(1), Tock(1)
-    begin = time.process_time()
-    for _ in range(count // 2 - 1):
-        await runtime.tell(to, tick, sender=hand)
-        await runtime.tell(to, tock, sender=hand)
-    await runtime.tell(to, tick, sender=hand)
-    await runtime.ask(to, tock, sender=hand)
-    return (time.process_time() - begin) / count * 1e6
-
-
-async def _ask_round(runtime: Runtime, to: Address, hand: Address, count: int = 200) -> float:
-    tick, tock = Tick(1), Tock(1)
-    begin = time.process_time()
-    for _ in range(count // 2):
-        await runtime.ask(to, tick, sender=hand)
-        await runtime.ask(to, tock, sender=hand)
-    return (time.process_time() - begin) / count * 1e6
 
 
 async def queues(count: int) -> list[Row]:
@@ -435,7 +344,10 @@ def main() -> None:
         asyncio.run(serve(Credential.load(saved)))
         return
     rows = asyncio.run(local(given.count)) + asyncio.run(queues(given.count))
-    rows += asyncio.run(contracts(max(20, given.count // 500)))
+    rows += [
+        Row(what, who, cpu_us=cpu)
+        for what, who, cpu in asyncio.run(compare(max(20, given.count // 500)))
+    ]
     rows += pykka(given.count // 4) + asyncio.run(remote(given.count))
     if given.json:
         print(json.dumps({"schema": 1, "rows": [row.__dict__ for row in rows]}, indent=2))
