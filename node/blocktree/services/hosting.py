@@ -10,8 +10,9 @@ import logging
 from collections.abc import Coroutine
 from functools import partial
 
-from blocktree.actors import Actor, Address, Call, receives
+from blocktree.actors import Actor, Address, Call, plays, receives
 from blocktree.caps import Right
+from blocktree.contract import Contract, Role, State, answers, mirror
 from blocktree.fault import Fault, Kind
 from blocktree.names import FileId, Path, TreeId, parent
 from blocktree.sectors.claims import Holding
@@ -39,6 +40,15 @@ _KEEP_S = 10.0
 JOURNALS_MAX = 64  # of actors that ran here once
 
 
+HOSTING = Contract(
+    "hosting",
+    1,
+    Role("node", State("serving", answers(GetWards, Wards), answers(ReadLog, LogLines))),
+    mirror("reader"),
+)
+
+
+@plays(HOSTING.role("node"))
 class Hosting(Actor):
     """The actors of the tree on one node.
 
