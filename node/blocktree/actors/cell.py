@@ -13,7 +13,6 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from blocktree.actors.actor import Actor, Call, Done, Method, played
@@ -27,11 +26,10 @@ from blocktree.actors.conversations import (
     stopped,
     tables_of,
 )
-from blocktree.actors.description import Describe, Description, describe
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.supervision import FOREVER, Restarts, Supervision
 from blocktree.actors.timers import Timers
-from blocktree.actors.watches import Watch
+from blocktree.actors.words import OWN_WORDS, Broken, Unfinished
 from blocktree.fault import Fault, Kind
 from blocktree.link.link import again
 from blocktree.names import Address
@@ -45,44 +43,6 @@ TURN_MAX = 256  # messages worked off before other tasks have a turn
 CRASHES_LOGGED = 5  # with traceback, in a row
 DONE = Done()
 _LATER = object()
-
-
-@dataclass(frozen=True, slots=True)
-class _Broken(Record):
-    """Said by `take` to the worker: this came of a message, see to it."""
-
-    cause: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class _Unfinished(Record):
-    """Said by `take` to the worker: run this to its end."""
-
-    rest: Awaitable[Record | None] | Fork
-
-
-def _raise(_actor: Actor, message: _Broken, _call: Call) -> None:
-    raise message.cause
-
-
-def _finish(_actor: Actor, message: _Unfinished, _call: Call) -> Awaitable[Record | None] | Fork:
-    return message.rest
-
-
-def _watch(actor: Actor, _message: Watch, call: Call) -> None:
-    actor.runtime.household.watches.add(actor.address.actor, call)
-
-
-def _describe(actor: Actor, _message: Describe, _call: Call) -> Description:
-    return describe(actor)
-
-
-_OWN: dict[type, Method] = {
-    _Broken: _raise,
-    _Unfinished: _finish,
-    Watch: _watch,
-    Describe: _describe,
-}
 
 
 class Owner(Protocol):
@@ -129,7 +89,7 @@ class Cell:
 
     def fail(self, cause: BaseException) -> None:
         """Let the actor crash for something else, in its turn."""
-        self.mailbox.put((_Broken(cause), Call(self.actor.address), None))
+        self.mailbox.put((Broken(cause), Call(self.actor.address), None))
 
     async def stop(self) -> None:
         """Interrupt the actor, answer STOPPED to all who wait, and let it clean up."""
@@ -168,7 +128,7 @@ class Cell:
             refuse(answer, fault)
             return
         except (Exception, asyncio.CancelledError) as cause:
-            self.mailbox.put((_Broken(cause), call, answer))
+            self.mailbox.put((Broken(cause), call, answer))
             return
         if result is None or isinstance(result, Record):
             talk.table = after
@@ -176,9 +136,9 @@ class Cell:
                 answer.set_result(DONE if result is None else result)
         elif type(result) is Fork:
             talk.table = after
-            self.mailbox.put((_Unfinished(result), call, answer))
+            self.mailbox.put((Unfinished(result), call, answer))
         elif inspect.iscoroutine(result):
-            self.mailbox.put((_Unfinished(result), call, answer))
+            self.mailbox.put((Unfinished(result), call, answer))
         else:
             self._promise(result, answer)
 
@@ -329,7 +289,7 @@ class Cell:
 
     def _unknown(self, talk: Talk, message: Record, call: Call) -> tuple[Method, Table]:
         """What is not in the table: our own words, or somebody broke the contract."""
-        own = _OWN.get(type(message))
+        own = OWN_WORDS.get(type(message))
         if own is not None:
             return own, talk.table
         table, name, here = talk.table, type(message).__name__, str(self.actor.address)

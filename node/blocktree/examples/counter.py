@@ -6,8 +6,8 @@ bt ask /home/services/counter Add amount=5 request=monday-1
 
 from dataclasses import dataclass
 
-from blocktree.actors import Call, receives
-from blocktree.fault import Fault, Kind
+from blocktree.actors import Call, plays, receives
+from blocktree.contract import Contract, Role, State, answers, mirror
 from blocktree.services.service import Service
 from blocktree.wire import Record, record
 
@@ -38,11 +38,19 @@ class Total(Record):
     additions: int
 
 
+COUNTER = Contract(
+    "counter",
+    1,
+    Role("counter", State("counting", answers(Add, Total), answers(Read, Total))),
+    mirror("asker"),
+)
+
+
+@plays(COUNTER.role("counter"))
 class Counter(Service):
     """Counts. What it answered is kept, wherever it runs next."""
 
-    total = 0
-    additions = 0
+    total = additions = 0
 
     async def started(self) -> None:
         """Go on where the last one ended."""
@@ -55,8 +63,6 @@ class Counter(Service):
     async def add(self, message: Add, call: Call) -> Total:
         """Count, keep it, then answer: an answer is never taken back."""
         if not message.request or message.request not in self.requests:
-            if not -(1 << 31) < message.amount < 1 << 31:
-                raise Fault(Kind.USAGE, "an amount of more than 31 bits")
             requests = [*self.requests, message.request] if message.request else self.requests
             total, additions = self.total + message.amount, self.additions + 1
             await self.state.save([total, additions, requests[-REQUESTS_MAX:]])
