@@ -50,6 +50,8 @@ class Client:
         seeds: addresses of nodes that are known beforehand ("host:port").
         serve: whether others may fetch sectors from this process (a mount) or not (a command).
         in_person: on the network under `user` itself, for what only the owner may ask.
+        known_as: on the network under this credential, which acts for `user`: for a process that
+            is the same one each time it runs.
     """
 
     def __init__(
@@ -59,13 +61,10 @@ class Client:
         seeds: Iterable[str] = (),
         serve: bool = False,
         in_person: bool = False,
+        known_as: Credential | None = None,
     ) -> None:
-        host = socket.gethostname().split(".")[0] or "laptop"
-        name = f"{host}-{secrets.token_hex(4)}"
-        now, draw = int(time.time()), secrets.token_bytes
         self.user = user
-        made = None if in_person else process_credential(user, name, now=now, draw=draw)
-        self.credential = made or user
+        self.credential = known_as or (user if in_person else _fresh_credential(user))
         self.members: tuple[Member, ...] = ()
         self._members_index = 0  # of the entry that changed them last
         self._seeds = tuple(dict.fromkeys(seeds))
@@ -259,3 +258,9 @@ class Client:
         except Fault as fault:
             return path, fault
         return path, status
+
+
+def _fresh_credential(user: Credential) -> Credential:
+    host = socket.gethostname().split(".")[0] or "laptop"
+    name = f"{host}-{secrets.token_hex(4)}"
+    return process_credential(user, name, now=int(time.time()), draw=secrets.token_bytes)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from blocktree.cli.asking import confirm_by_name, no_input_option
+from blocktree.cli.companions import companions
 from blocktree.cli.daemons import Daemon
 from blocktree.cli.mounting import stop_mount
 from blocktree.cli.output import say
@@ -28,6 +29,8 @@ def command(yes: str | None, *, purge: bool, no_input: bool) -> None:
     places = here()
     if purge:
         _confirm(places, yes, no_input=no_input)
+    for companion in companions():
+        companion.stop(places)
     for mount in places.mounts():
         stop_mount(mount)
     nodes = places.nodes()

@@ -1,5 +1,6 @@
 """`bt sim`: stop, start and list the nodes of a throw-away tree."""
 
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
@@ -14,7 +15,24 @@ from blocktree.fault import Fault, Kind
 from blocktree.names import leaf
 
 
-@click.group("sim")
+class _Sims(click.Group):
+    """Verbs of this module, and those that packages above register in `blocktree.sim_verbs`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_registered()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is None and (found := _registered().get(cmd_name)):
+            own = found.load()
+        return own
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group="blocktree.sim_verbs")}
+
+
+@click.group("sim", cls=_Sims)
 def command() -> None:
     """Stop, start and list the nodes of a tree made by `bt up --sim`."""
 

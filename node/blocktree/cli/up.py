@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 import click
 
 from blocktree.cli.asking import owner_options, read_passphrase
+from blocktree.cli.companions import companions
 from blocktree.cli.daemons import Daemon
 from blocktree.cli.init import login_name, make_tree
 from blocktree.cli.node import issue_ticket, prepare_node
@@ -58,6 +59,9 @@ def command(count: int | None, passphrase_file: FilePath | None, *, no_input: bo
     report = wait_for_voters(places.trees()[0].alias, places.nodes())
     rows = [node_report(report, path, status) for path, status in report.statuses]
     print_table(("NODE", "ROLE"), [(row["path"], row["role"]) for row in rows])
+    for companion in companions():
+        for line in companion.start(places, sim=count is not None):
+            say(line)
     say(f"Ready in {duration_text(time.monotonic() - begun)}. State is under {places.root}")
     say(f"Next: bt mount {report.tree} DIR")
 

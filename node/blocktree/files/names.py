@@ -23,7 +23,6 @@ from blocktree.names import COMPONENT_BYTES_MAX, FileId
 from blocktree.sectors.directory import DirEntry
 from blocktree.sectors.header import (
     DIRECTORY_SECTOR_BYTES,
-    SECTOR_BYTES,
     Cipher,
     FileKind,
     Header,
@@ -187,7 +186,7 @@ class NameOperations:
             kind=kind,
             version=0,
             size=0,
-            sector_size=DIRECTORY_SECTOR_BYTES if directory else SECTOR_BYTES,
+            sector_size=DIRECTORY_SECTOR_BYTES if directory else permissions.sector_size,
             cipher=core.cipher if cipher is None else cipher,
             epoch=ring.epoch,
             root=b"",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Protocol
 
-from blocktree.sectors.header import FileKind
+from blocktree.sectors.header import SECTOR_BYTES, FileKind
 
 ROOT_INO = 1
 """The inode number of the volume's root directory."""
@@ -65,11 +65,15 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a new node starts with: permission bits (umask applied) and owner."""
+    """What a new node starts with: permission bits (umask applied), owner, and sector size.
+
+    A change of one byte writes a whole sector, so files that grow a line at a time have small ones.
+    """
 
     mode: int
     uid: int
     gid: int
+    sector_size: int = SECTOR_BYTES  # of a file; a power of two from 4 KiB to 1 MiB
 
 
 @dataclass(frozen=True, slots=True)

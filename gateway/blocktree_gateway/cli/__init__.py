@@ -1,0 +1,1 @@
+"""The verbs of devices and gateways, one module each; registered as entry points."""
