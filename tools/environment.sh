@@ -68,8 +68,9 @@ need_python() {
   printf '%s\n' "$stamp" >"$VENV/stamp"
 }
 
-# need_micropython: the interpreter that device tests run in, in .venv beside the Python packages.
+# need_micropython: the interpreters that device tests run in, in .venv beside the Python packages.
 need_micropython() {
   [ -n "${BT_MICROPYTHON:-}" ] || BT_MICROPYTHON=$("$ROOT/tools/get_micropython")
-  export BT_MICROPYTHON
+  [ -n "${BT_MICROPYTHON_32:-}" ] || BT_MICROPYTHON_32=$("$ROOT/tools/get_micropython" 32)
+  export BT_MICROPYTHON BT_MICROPYTHON_32
 }

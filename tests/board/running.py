@@ -1,5 +1,6 @@
 """A device of this machine: the real runtime in a real interpreter, as a process."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,9 +9,17 @@ from typing import Any
 
 import cbor2
 
+from board.device_vectors import device_of
+
 ROOT = Path(__file__).parent.parent.parent
 RUNTIME = ROOT / "boards" / "runtime"
 APPS = ROOT / "boards" / "apps"
+
+
+def environment(runtime: Path) -> dict[str, str]:
+    """Where the interpreters find the runtime."""
+    places = {"PYTHONPATH": str(runtime), "MICROPYPATH": f".frozen:{runtime}"}
+    return {**os.environ, **places}
 
 
 class Running:
@@ -20,6 +29,7 @@ class Running:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         app = settings.pop("app", "climate")
+        self._runtime = settings.pop("runtime", RUNTIME)
         told = {
             "folder": str(folder / "state"),
             "board": "unix",
@@ -36,8 +46,8 @@ class Running:
         """Start it, again."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._program, str(RUNTIME / "main.py"), str(self._config)],
-                env={**os.environ, "PYTHONPATH": str(RUNTIME), "MICROPYPATH": f".frozen:{RUNTIME}"},
+                [*self._program, str(self._runtime / "main.py"), str(self._config)],
+                env=environment(self._runtime),
                 stdout=log,
                 stderr=log,
             )
@@ -60,15 +70,16 @@ class Running:
         self._process.wait()
 
 
-def adopt_by_hand(folder: Path, epoch: int, link: bytes, reading: bytes, scalar: bytes) -> None:
-    """Write the identity as pairing by cable through the REPL would."""
-    import hashlib
+def save(path: Path, data: bytes) -> None:
+    """A small file as the device writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(hashlib.sha256(data).digest()[:4] + data)
 
-    from board.device_vectors import device_of
 
+def adopt_by_hand(
+    folder: Path, link: bytes, reading: bytes, scalar: bytes, tree: bytes = bytes(32)
+) -> None:
+    """Write the identity that pairing would."""
     device = device_of(scalar)
-    values = [epoch, link, reading, scalar, device, bytes(32), "/home/attic", "", "", []]
-    data = cbor2.dumps(values)
-    state = folder / "state"
-    state.mkdir(parents=True, exist_ok=True)
-    (state / "id").write_bytes(hashlib.sha256(data).digest()[:4] + data)
+    values = [1, link, reading, scalar, device, tree, "/home/attic", "", "", []]
+    save(folder / "state" / "id", cbor2.dumps(values))

@@ -8,20 +8,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import cbor2
 
 import board.peer as p
+from board.lines import Line
 
 Message = list[Any]
-
-
-class Line(Protocol):
-    """What packets travel on; `receive` gives up after `seconds` with None."""
-
-    def send(self, packet: bytes) -> None: ...
-    def receive(self, seconds: float) -> bytes | None: ...
 
 
 @dataclass
@@ -32,6 +26,20 @@ class Owner:
     reading: bytes = field(default_factory=lambda: os.urandom(32))
     epoch: int = 1
     device: bytes = b""
+
+
+class TlsKeys(p.SessionKeys):
+    """Inside TLS nothing is sealed again."""
+
+    @classmethod
+    def made(cls) -> "TlsKeys":
+        return cls(b"", b"", b"", b"", b"")
+
+    def from_gateway(self, counter: int, letter: bytes) -> bytes:
+        return b"\5" + letter
+
+    def open_device(self, packet: bytes) -> bytes:
+        return packet[1:]
 
 
 class SmallGateway:
@@ -55,6 +63,12 @@ class SmallGateway:
         """Wait for HELLO, and go through the handshake."""
         self.keys = None
         self.until(lambda: self.keys is not None, seconds, purpose)
+
+    def connect_tls(self, seconds: float = 15.0) -> None:
+        """Begin without a handshake, once the line stands."""
+        self.keys = TlsKeys.made()
+        self._counter = self._number = self._taken = self._acked = 0
+        self.wait(0x0C01, seconds)
 
     def until(self, held: Callable[[], bool], seconds: float = 15.0, purpose: int = 0) -> None:
         """Serve until a condition holds."""
@@ -112,7 +126,7 @@ class SmallGateway:
             self._hello(packet, purpose)
         elif packet[0] == 3:
             self._confirm(packet)
-        elif packet[0] == 5 and self.keys and packet[1:5] == self.keys.sid:
+        elif packet[0] == 5 and self.keys and packet[1:].startswith(self.keys.sid):
             self._data(self.keys.open_device(packet))
 
     def _hello(self, packet: bytes, purpose: int) -> None:

@@ -142,7 +142,7 @@ class Device:
     def _take(self, message):
         code = message[0]
         if code == messages.KEPT:
-            self.readings.buffer.kept((message[1], message[2]))
+            self.readings.kept((message[1], message[2]))
         elif code == messages.COMMAND:
             self.commands.receive(*message[1:])
         elif code == messages.TIME_TOLD:

@@ -59,6 +59,8 @@ class Office:
         for desk in self._desks:
             if hasattr(desk.link, "opened"):
                 desk.link.opened = self._connection(desk)
+            if hasattr(desk.link, "gone"):
+                desk.link.gone = self._hung_up(desk)
         self.renew()
 
     async def run(self):
@@ -261,6 +263,15 @@ class Office:
                     other.link.wanted = True
                 elif other.serving is not None and other is not desk:
                     other.serving.seek(now)
+
+    def _hung_up(self, desk):
+        def gone():
+            for session in desk.sessions.values():
+                if session.state == OPEN:
+                    session.state = CLOSED
+            self.wake()
+
+        return gone
 
     def _connection(self, desk):
         def changed(stands):

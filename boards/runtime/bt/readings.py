@@ -29,6 +29,8 @@ class Readings:
         self._chain = Chain(identity.device, identity.reading_secret, identity.epoch, boot)
         self._signed = 0  # entries below this seq have a checkpoint
         self._signed_at = 0
+        self._lost = None  # (first, last): what went, until the tree has been told
+        self._lost_said = None
         self.checkpoint = None  # (place, message): the newest
         self.checkpoint_ms = 300000  # between two; a fifth of it when many entries are unsigned
 
@@ -85,9 +87,18 @@ class Readings:
         self._tell_lost(lost)
         self._news()
 
+    def kept(self, place):
+        """The tree has everything up to a place."""
+        self.buffer.kept(place)
+        if self._lost_said is not None and place >= self._lost_said:
+            self._lost = self._lost_said = None
+
     def _tell_lost(self, lost):
+        """Say it; and again, with what was said before, should that be lost as well."""
         if lost:
-            (boot, seq), (last_boot, last_seq) = lost
+            self._lost = (self._lost[0] if self._lost else lost[0], lost[1])
+            (boot, seq), (last_boot, last_seq) = self._lost
+            self._lost_said = (self.boot, self._chain.next)
             self._add(messages.LOST, boot, seq, last_boot, last_seq)
 
     def checkpoint_due(self):

@@ -24,6 +24,7 @@ class SerialLink:
         self._open = open_stream
         self._stream = None
         self._deframer = cobs.Deframer()
+        self.gone = None  # called when the line is hung up
 
     @property
     def drops(self):
@@ -38,7 +39,9 @@ class SerialLink:
                 await self._read(sink)
             except OSError:
                 pass
-            self._close()
+            if self._stream is not None:
+                self._close()
+                self.gone()
             await asyncio.sleep(_REOPEN)
 
     async def _read(self, sink):

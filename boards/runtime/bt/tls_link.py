@@ -13,6 +13,7 @@ from bt.tasks import spawn
 
 _WAITS = (1, 2, 4, 8, 16, 32, 60)
 _HANDSHAKE = 20
+_EMPTY = b"\0\5\5\0\0\0\0"
 _KEY_HEAD, _KEY_TAIL = b"01\x02\x01\x01\x04 ", b"\xa0\n\x06\x08*\x86H\xce=\x03\x01\x07"
 
 
@@ -53,6 +54,8 @@ class TlsLink:
         self._gateways = gateways
         self._online = online
         self._writer = None
+        self._out = []
+        self._came = asyncio.Event()
         self.wanted = True  # False while another link has the session
         self.opened = None  # called when a connection stands, and when it has gone (False)
         self.trouble = ""
@@ -79,9 +82,11 @@ class TlsLink:
             raise OSError("no certificates: pair it again")
         name = uri(self._identity.tree, path)
         key = key_der(self._identity.scalar)
-        connecting = connect(host, port, name, certificates, key)
+        connecting = self._shake_hands(host, port, name, certificates, key)
         reader, self._writer = await asyncio.wait_for(connecting, _HANDSHAKE)
         del certificates, key, connecting
+        self._out = []
+        spawn(self._write(self._writer))
         self.opened(True)
         while True:
             size = int.from_bytes(await reader.readexactly(2), "big")
@@ -89,15 +94,32 @@ class TlsLink:
                 return
             sink(await reader.readexactly(size), None)
 
-    def send(self, packet, address):
-        """Write one packet; `drain` is left to the stream, whose queue the session bounds."""
-        if self._writer is not None:
-            self._writer.write(len(packet).to_bytes(2, "big") + packet)
-            spawn(self._drain(self._writer))
-
-    async def _drain(self, writer):
+    async def _shake_hands(self, host, port, name, certificates, key):
+        """On boards the handshake happens with the first byte: send an empty acknowledgement."""
+        reader, writer = await connect(host, port, name, certificates, key)
         try:
+            writer.write(_EMPTY)
             await writer.drain()
+        except (OSError, ValueError):
+            writer.close()
+            raise
+        return reader, writer
+
+    def send(self, packet, address):
+        """Queue one packet."""
+        if self._writer is not None:
+            self._out.append(len(packet).to_bytes(2, "big") + packet)
+            self._came.set()
+
+    async def _write(self, writer):
+        """Write what `send` queues, one after the other; the session bounds how much that is."""
+        try:
+            while writer is self._writer:
+                self._came.clear()
+                while self._out:
+                    writer.write(self._out.pop(0))
+                    await writer.drain()
+                await self._came.wait()
         except (OSError, ValueError):
             self.trouble = "the connection broke"
             self.close()
@@ -109,6 +131,7 @@ class TlsLink:
 
     def _close(self):
         writer, self._writer = self._writer, None
+        self._came.set()  # lets `_write` end
         if writer is not None:
             self.opened(False)
             writer.close()
