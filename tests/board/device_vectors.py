@@ -314,7 +314,7 @@ def _apps() -> Iterator[Case]:
     }
     for name, data in bad.items():
         yield "device_app", f"bad_{name}", made("malformed", data, members="none")
-    table = p.app_file({"app.py": b"", "contract.tbl": bytes(4097)})
+    table = p.app_file({"app.py": b"", "contract.tbl": bytes(2049)})
     yield "device_app", "bad_table", made("contract", table, members="none")
     large = b"\6app.py" + (49_153).to_bytes(4)
     yield "device_app", "bad_large", made("too_large", large, members="none")

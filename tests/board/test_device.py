@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import cbor2
@@ -12,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 import board.peer as p
+from blocktree.contract import Contract, Role, State, answers, lost, mirror
+from blocktree.contract.compact import encode_table
+from blocktree.wire import Record, record
 from board.device_vectors import DEVICE, KEY, SCALAR, device_of
 from board.lines import SerialLine
 from board.small_gateway import Owner, SmallGateway
@@ -230,6 +234,11 @@ def _serve_both_epochs(gateway: SmallGateway, before: Owner) -> None:
     gateway._entry = entry  # type: ignore[method-assign]
 
 
+def notes(gateway: SmallGateway) -> list[str]:
+    """The texts of the notes so far."""
+    return [e[4] for _d, e in gateway.entries.values() if e[0] == NOTE]
+
+
 GOOD = b"""
 from bt.app import DeviceApp
 class App(DeviceApp):
@@ -271,8 +280,7 @@ def test_an_app_that_crashes_again_and_again_gives_way_to_the_one_before(world: 
     assert state[1] == "climate"
     assert "OSError" in state[5]
     assert gateway.command("Climate.now")[0] == 0
-    notes = [e[4] for _d, e in gateway.entries.values() if e[0] == NOTE]
-    assert len([text for text in notes if "app crashed: OSError" in text]) == 3
+    assert len([text for text in notes(gateway) if "app crashed: OSError" in text]) == 3
 
 
 def test_what_is_no_app_is_refused_and_the_old_one_runs_on(world: World) -> None:
@@ -335,3 +343,64 @@ def test_a_wrong_setup_code_adopts_nobody(world: World) -> None:
         gateway.connect(1, seconds=3)
     assert gateway.hellos >= 1
     assert not (world.folder / "state" / "id").exists()
+
+
+@record(0x7FA1)
+@dataclass(frozen=True, slots=True)
+class LockOpen(Record):
+    """Open it."""
+
+
+@record(0x7FA2)
+@dataclass(frozen=True, slots=True)
+class LockShut(Record):
+    """Shut it."""
+
+
+@record(0x7FA3)
+@dataclass(frozen=True, slots=True)
+class Done(Record):
+    """It was done."""
+
+
+LOCKS = Contract(
+    "lock",
+    1,
+    Role(
+        "lock",
+        State("shut", answers(LockOpen, Done, then="opened")),
+        State("opened", answers(LockShut, Done, then="shut"), lost(then="shut")),
+    ),
+    mirror("person"),
+)
+LOCK = b"""
+from bt.app import DeviceApp
+class App(DeviceApp):
+    commands = ("Lock.open", "Lock.shut")
+    def lock_open(self):
+        return "opened"
+    def lock_shut(self):
+        return "shut"
+"""
+
+
+def test_a_command_out_of_order_stops_its_conversation_until_the_next_session(
+    world: World,
+) -> None:
+    line = world.line("udp")
+    gateway = world.run(line)
+    gateway.connect()
+    app = p.app_file({"app.py": LOCK, "contract.tbl": encode_table(LOCKS.role("lock"))})
+    assert gateway.push(1, "lock", app)[2] == 0
+    gateway.until(lambda: any(m[0] == 0x0C34 and m[1] == "lock" for m in gateway.said))
+    assert gateway.command("Lock.open") == (0, ["opened"])
+    kind, (sentence,) = gateway.command("Lock.open")
+    assert kind == 3
+    assert "LockOpen may not come in state opened, which expects LockShut" in sentence
+    assert gateway.command("Lock.shut")[0] == 3
+    gateway.until(lambda: any("contract broken" in text for text in notes(gateway)))
+    again = world.gateway(line)
+    line.send(b"\7\1\0" + bytes(42))
+    again.connect()
+    assert again.command("Lock.open") == (0, ["opened"])
+    assert again.command("Lock.shut") == (0, ["shut"])

@@ -11,6 +11,7 @@ from board.device_vectors import Case, cases
 from vector import FOLDER, pin
 
 HERE = Path(__file__).parent
+COUNT = sum(1 for folder in ("device_*", "contract") for _ in FOLDER.glob(f"{folder}/*.txt"))
 RUNTIME = HERE.parent.parent / "boards" / "runtime"
 
 
@@ -38,8 +39,8 @@ def held(program: str, variable: str) -> str:
 
 
 def test_every_vector_holds_on_cpython() -> None:
-    assert held(sys.executable, "PYTHONPATH") == f"held {len(list(cases()))}\n"
+    assert held(sys.executable, "PYTHONPATH") == f"held {COUNT}\n"
 
 
 def test_every_vector_holds_on_micropython(micropython: str) -> None:
-    assert held(micropython, "MICROPYPATH") == f"held {len(list(cases()))}\n"
+    assert held(micropython, "MICROPYPATH") == f"held {COUNT}\n"

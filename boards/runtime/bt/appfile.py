@@ -4,7 +4,7 @@ from bt.fault import CONTRACT, MALFORMED, TOO_LARGE, Fault
 
 SIZE_MAX = 49152
 MEMBERS_MAX = 16
-TABLE_MAX = 4096
+TABLE_MAX = 2048
 _PIECE = 256
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_."
 
@@ -33,7 +33,7 @@ def members(file):
         if total > SIZE_MAX:
             raise Fault(TOO_LARGE, "an app has at most 48 KiB")
         if name == "contract.tbl" and size > TABLE_MAX:
-            raise Fault(CONTRACT, "a contract table has at most 4 KiB")
+            raise Fault(CONTRACT, "a contract table has at most 2 KiB")
         names.append(name)
         yield name, size
     if ("app.py" in names) == ("app.mpy" in names):

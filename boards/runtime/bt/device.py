@@ -89,6 +89,7 @@ class Device:
 
     def lost(self):
         """The session has ended."""
+        self.runner.session_ended()
 
     def alive(self):
         """The message of a quiet device."""

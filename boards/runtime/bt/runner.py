@@ -4,8 +4,8 @@ import asyncio
 import gc
 import sys
 
-from bt.fault import CONTRACT, NOT_FOUND, USAGE, Fault
-from bt.monitor import Monitor
+from bt.conversation import Conversation
+from bt.fault import NOT_FOUND, USAGE, Fault
 
 TRIAL, PROVEN, FALLEN_BACK, NONE = 1, 2, 3, 4
 _WAIT_MOST = 64
@@ -34,7 +34,7 @@ class Runner:
         self._failures = 0
         self._modules = ()
         self.app = None
-        self.monitor = None
+        self.conversation = None
 
     async def run(self):
         """Start the app again and again, for ever."""
@@ -85,10 +85,14 @@ class Runner:
             )
         if not fits:
             raise Fault(USAGE, "expected " + line)
-        if not self.monitor.takes(name):
-            raise Fault(CONTRACT, "%s is not allowed now; %s" % (name, self.monitor.expected()))
-        result = await app.ask(getattr(app, name.replace(".", "_").lower()), *arguments)
-        self.monitor.took(name)
+        conversation = self.conversation
+        conversation.take(name)
+        try:
+            result = await app.ask(getattr(app, name.replace(".", "_").lower()), *arguments)
+        except Exception:
+            conversation.refuse()
+            raise
+        conversation.done()
         return result if isinstance(result, tuple) else () if result is None else (result,)
 
     def announce(self):
@@ -125,7 +129,7 @@ class Runner:
             sys.path.remove(folder)
             self._modules = [name for name in sys.modules if name not in before]
         self.app = module.App(self)
-        self.monitor = Monitor.load(folder + "/contract.tbl")
+        self.conversation = Conversation(folder + "/contract.tbl", self._blame)
         self.announce()
 
     def _unload(self):
@@ -154,6 +158,14 @@ class Runner:
         self._slots.proven()
         if told:
             self._changed(PROVEN, "")
+
+    def session_ended(self):
+        """Whoever comes next begins a conversation of its own."""
+        if self.app is not None:
+            self.conversation.lose()
+
+    def _blame(self, sentence):
+        self._readings.note(2, "contract broken: " + sentence)
 
     def _crashed(self, cause):
         sentence = "%s: %s" % (type(cause).__name__, cause)

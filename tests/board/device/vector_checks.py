@@ -10,6 +10,7 @@ import sys
 
 from bt import appfile, cbor, ccm, chain, cobs, messages, p256, packets, records, rekey, setupcode
 from bt.fault import Fault
+from bt.monitor import Monitor
 from bt.window import Window
 
 
@@ -133,7 +134,22 @@ def app(headers, values):
     assert " ".join(found) == headers["members"]
 
 
+def contract(headers, values):
+    walk = Monitor(values[0])
+    steps = headers["steps"].split(", ")
+    try:
+        for step in steps:
+            verb, _, name = step.partition(" ")
+            if verb == "done":
+                walk.answer()
+            elif verb != "none":
+                getattr(walk, verb)(*([name] if name else []))
+    finally:
+        assert walk.at == headers["at"]
+
+
 CHECKS = {
+    "contract": contract,
     "device_ccm": ccm_,
     "device_keys": keys,
     "device_handshake": handshake,
