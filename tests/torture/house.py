@@ -314,6 +314,19 @@ class House:
             with contextlib.suppress(OSError), ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, max(room, 1))
 
+    def answers(self) -> bool:
+        """Whether every node that runs has started up."""
+        for machine in self.machines.values():
+            if not machine.runs or machine.process is None:
+                continue
+            try:
+                ready = json.loads((machine.folder / "ready.json").read_text())
+            except (OSError, ValueError):
+                return False
+            if ready["pid"] != machine.process.pid:
+                return False
+        return True
+
     def is_sound(self) -> bool:
         """Whether every node that takes part is there, votes, and has nothing to repair."""
         found = self.statuses()
