@@ -40,6 +40,12 @@ from blocktree.sectors.transaction import Change, Expire, Transaction
 from blocktree.store import blobs, owners
 from blocktree.store.between import HoldBlobs
 from blocktree.wire import Record, decode, encode
+from blocktree_gateway import appfile, pairing
+from blocktree_gateway.decoding import decode_message
+from blocktree_gateway.links.framing import decode_cobs
+from blocktree_gateway.session.packets import read_packet
+from blocktree_gateway.stream.columns import read_column
+from blocktree_gateway.tree.streamfile import split_items
 from caps.home import ANNA, OWNER, PHOTOS, RING, ROOT_ACCESS, TREE, give, sealed_access
 from disk.rig import KEEPER, ME, blob_of, entry_of, mark_of, open_disk
 from sectors.house import fresh
@@ -233,6 +239,24 @@ DECODERS: dict[str, Fuzzed] = {
         transaction.decode_command, (encode(Expire(5)),)
     ),
     "blocktree.store.blobs.split_blobs": Fuzzed(split, (b"\1\2\3\4" + bytes(10),)),
+    "blocktree_gateway.appfile.unpack_app": Fuzzed(
+        appfile.unpack_app, (b"\x06app.py\0\0\0\4pass",)
+    ),
+    "blocktree_gateway.decoding.decode_message": Fuzzed(decode_message, ()),
+    "blocktree_gateway.links.framing.decode_cobs": Fuzzed(decode_cobs, (b"\3ab\2c",)),
+    "blocktree_gateway.pairing.open_rekey": Fuzzed(
+        lambda data: pairing.open_rekey(bytes(16), bytes(32), 1, data), ()
+    ),
+    "blocktree_gateway.pairing.read_code": Fuzzed(text(pairing.read_code), ()),
+    "blocktree_gateway.session.packets.read_packet": Fuzzed(
+        read_packet, tuple(bytes([kind, 1]) + bytes(34) for kind in range(16))
+    ),
+    "blocktree_gateway.stream.columns.read_column": Fuzzed(
+        text(read_column), (b"temperature C -2", b"x - 99999999999")
+    ),
+    "blocktree_gateway.tree.streamfile.split_items": Fuzzed(
+        lambda data: list(split_items(data, b"s")), (b"",)
+    ),
     "blocktree.store.owners.read_dropped": Fuzzed(
         owners.read_dropped, (encode(owners.DroppedRow(SIGNED.encoded, b"")),)
     ),

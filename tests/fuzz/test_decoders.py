@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ def test_a_decoder_gives_a_value_or_a_fault(
     name: str, noise: bytes, edits: list[tuple[float, int, bytes]], which: int
 ) -> None:
     fuzzed = DECODERS[name]
-    spoiled = fuzzed.good[which % len(fuzzed.good)]
+    spoiled = fuzzed.good[which % len(fuzzed.good)] if fuzzed.good else noise
     for where, gone, new in edits:
         at = int(where * len(spoiled))
         spoiled = spoiled[:at] + new + spoiled[at + gone :]
@@ -54,9 +54,18 @@ def test_a_decoder_accepts_its_samples(name: str) -> None:
 
 def test_no_decoder_is_without_a_fuzz_test() -> None:
     found = {name for package in PACKAGES for name in decoders_of(package)}
-    forgotten = sorted(found - DECODERS.keys() - NOT_FOREIGN.keys())
+    forgotten = sorted(found - DECODERS.keys() - NOT_FOREIGN.keys() - fuzzed_elsewhere(found))
     assert not forgotten, f"add to tests/fuzz/decoders.py: {', '.join(forgotten)}"
     assert NOT_FOREIGN.keys() <= found
+
+
+def fuzzed_elsewhere(names: Iterable[str]) -> set[str]:
+    """Those that some other test module names which draws its input by hypothesis."""
+    here = Path(__file__).parent
+    modules = [path for path in here.parent.rglob("*.py") if path.parent != here]
+    texts = [text for path in modules if "@given" in (text := path.read_text())]
+    words = set(re.findall(r"\w+", "\n".join(texts)))
+    return {name for name in names if name.rpartition(".")[2] in words}
 
 
 def decoders_of(package: str) -> Iterator[str]:

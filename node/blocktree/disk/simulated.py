@@ -219,6 +219,12 @@ class SimulatedFiles:
         """The bytes of a file."""
         return bytes(self._names[name].contents)
 
+    def settle(self) -> None:
+        """A disk that lied writes what it held back."""
+        for file in self._names.values():
+            file.synced, file.cut = len(file.contents), b""
+        self._durable, self._pending = dict(self._names), []
+
     def scribble(self, name: str, offset: int, content: bytes) -> None:
         """Let a write that was meant for another place land here, inside of the file."""
         file = self._names[name].contents

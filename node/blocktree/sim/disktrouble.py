@@ -53,6 +53,9 @@ class DiskTrouble(Trouble):
 
     def _step(self, membership: Membership) -> tuple[ChangeKind, NodeId]:
         kind, node = super()._step(membership)
+        doubtful = {p.name for p in self._patients if p.raft is None or p.in_doubt}
+        if kind is ChangeKind.PROMOTE and node in doubtful:  # as `GroupKeeper._is_complete` sees
+            return ChangeKind.ADD, node
         if any(patient.disk.rotten for patient in self._patients) and kind in {
             ChangeKind.REMOVE,
             ChangeKind.DEMOTE,

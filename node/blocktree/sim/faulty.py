@@ -66,11 +66,14 @@ class FaultyDisk(SegmentDisk):
 
     def lie(self) -> None:
         """Say from now on that syncs are done, and do nothing."""
-        self._files.lies = self._lied = True
+        self._files.lies = self._lied = self.rotten = True
 
     def heal(self) -> None:
         """Be a good disk again; what rotted stays so."""
         self.failing, self.slow = 0.0, 0
+        if self._files.lies and self._opened:
+            self._files.settle()
+            self._lied = self.rotten = False
         self._files.capacity, self._files.lies = FREE, False
 
     def rot(self) -> str:

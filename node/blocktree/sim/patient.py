@@ -37,6 +37,11 @@ class Cleared:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The sender is sound again, and may be made a voter."""
+
+
 class Patient(Process):
     """One member whose disk is a `FaultyDisk`."""
 
@@ -51,6 +56,7 @@ class Patient(Process):
         self._repair = Repair(damaged=damaged, wait_ticks=self._config.election_ticks_min)
         self._clearing: dict[NodeId, tuple[int, int]] = {}  # (its life, my term)
         self._adding: set[NodeId] = set()
+        self._sound: set[NodeId] = set()
         self._asked = 0
         self.disk.broken = self._break
         if damaged:
@@ -142,6 +148,7 @@ class Patient(Process):
             self.disk.repaired()
             raft.trust()
             repair.noted()
+            self._network.tell_everybody(self.name, Repaired())
             self._judge.seen["logs repaired"] += 1
 
     def _clear_others(self, raft: Raft) -> None:
@@ -157,10 +164,12 @@ class Patient(Process):
                 del self._clearing[node]
                 self._adding.add(node)
                 self._network.send(self.name, node, Cleared(life, raft.last_index))
-        for node in self._adding - self._clearing.keys() - set(members.voters):
+        for node in self._adding - self._clearing.keys() - {*members.voters, *members.learners}:
             with suppress(Fault):
-                learns = node in members.learners
-                raft.change(ChangeKind.PROMOTE if learns else ChangeKind.ADD, node)
+                raft.change(ChangeKind.ADD, node)
+        for node in self._sound & set(members.learners):
+            with suppress(Fault):
+                raft.change(ChangeKind.PROMOTE, node)
         self._pump()
 
     def receive(self, sender: str, message: Any) -> None:
@@ -170,6 +179,8 @@ class Patient(Process):
         if isinstance(message, Clear):
             if self.raft.role is Role.LEADER:
                 self._clearing[NodeId(sender)] = (message.life, self.raft.term)
+        elif isinstance(message, Repaired):
+            self._sound.add(NodeId(sender))
         elif isinstance(message, Cleared):
             if message.life == self._life:
                 self._repair.cleared(message.index)
