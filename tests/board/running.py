@@ -30,6 +30,7 @@ class Running:
         folder.mkdir(parents=True, exist_ok=True)
         app = settings.pop("app", "climate")
         self._runtime = settings.pop("runtime", RUNTIME)
+        self._console = settings.pop("console", None)
         told = {
             "folder": str(folder / "state"),
             "board": "unix",
@@ -48,7 +49,8 @@ class Running:
             self._process = subprocess.Popen(
                 [*self._program, str(self._runtime / "main.py"), str(self._config)],
                 env=environment(self._runtime),
-                stdout=log,
+                stdin=subprocess.DEVNULL if self._console is None else self._console,
+                stdout=log if self._console is None else self._console,
                 stderr=log,
             )
 

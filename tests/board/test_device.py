@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+import tty
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +161,42 @@ def test_noise_and_garbage_are_dropped_and_the_session_lives(world: World) -> No
     assert chain_holds(gateway)
 
 
+def test_the_console_of_a_board_is_a_line_too(world: World) -> None:
+    line = world.line("serial")
+    assert isinstance(line, SerialLine)
+    path = line.settings.pop("path")
+    terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(terminal)
+    gateway = world.run(line, console=terminal)
+    gateway.connect()
+    gateway.until(lambda: len(gateway.readings()) >= 5)
+    assert gateway.command("Climate.every", 3)[1] == [3]  # the byte that would be Ctrl-C
+    os.close(terminal)
+
+
+def test_a_forged_probe_ends_no_session(world: World) -> None:
+    line = world.line("udp")
+    gateway = world.run(line)
+    gateway.connect()
+    for _ in range(20):
+        line.send(b"\7\1\0" + bytes(42))
+    end = time.monotonic() + 3
+    gateway.until(lambda: time.monotonic() > end)
+    assert gateway.hellos == 1
+    assert gateway.command("Climate.now")[0] == 0
+
+
+def test_a_sleeping_device_says_so_and_obeys_when_it_wakes(world: World) -> None:
+    gateway = world.run(world.line("udp"), settings={"every": 60_000})
+    gateway.connect()
+    app = p.app_file({"app.py": SLEEPER})
+    assert gateway.push(1, "sleeper", app)[2] == 0
+    assert gateway.wait(0x0C04) == [0x0C04, 1500]
+    began = time.monotonic()
+    assert gateway.command("Sleeper.hello") == (0, ["awake"])
+    assert time.monotonic() - began > 1
+
+
 def test_a_revoked_device_is_told_and_stays_away(world: World) -> None:
     gateway = world.run(world.line("udp"))
     gateway.refuse_with = (5, "revoked; pair it again with: bt device pair")
@@ -232,6 +269,19 @@ def _serve_both_epochs(gateway: SmallGateway, before: Owner) -> None:
         gateway.owner = now
 
     gateway._entry = entry  # type: ignore[method-assign]
+
+
+SLEEPER = b"""
+from bt.app import DeviceApp
+class App(DeviceApp):
+    commands = ("Sleeper.hello",)
+    def start(self):
+        self.after(300, self.nap)
+    async def nap(self):
+        await self.sleep(1500)
+    def sleeper_hello(self):
+        return "awake"
+"""
 
 
 def notes(gateway: SmallGateway) -> list[str]:

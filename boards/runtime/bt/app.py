@@ -22,6 +22,10 @@ class DeviceApp(Actor):
         """Keep one value (an integer or None) for each column."""
         self._runner.keep(values)
 
+    async def sleep(self, ms):
+        """Tell the gateway and be deaf for a while: commands wait there until then."""
+        await self._runner.nap(ms)
+
     def note(self, text, level=1):
         """Say something for the log (1 note, 2 warning, 3 error)."""
         self._runner.say(level, text)

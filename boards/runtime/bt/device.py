@@ -57,6 +57,7 @@ class Device:
             self._app_changed,
             settings.get("prove", 60),
         )
+        self.runner.nap = self._nap
         self._push = Push(self.folder)
         self._pairings = {}
         self._cursor = _NOWHERE
@@ -132,6 +133,7 @@ class Device:
         keep_chain(self.folder, self.identity, chain)
         self.readings.rekey()
         self.runner.announce()
+        spawn(self._serve_anyway())
 
     def pairing_ended(self, pairing):
         """A pairer has said goodbye: serve, as whoever we are now."""
@@ -256,9 +258,18 @@ class Device:
         if chain is not None:
             keep_chain(self.folder, self.identity, chain)
 
+    async def _serve_anyway(self):
+        """The pairer should say goodbye, but may have gone."""
+        await asyncio.sleep(10)
+        if self._pairings:
+            self.pairing_ended(None)
+
     async def _renew(self):
         await asyncio.sleep(1)  # the last answer is on its way
         self.office.renew()
+
+    async def _nap(self, ms):
+        await self.office.nap(ms)
 
     # what goes on by itself
 

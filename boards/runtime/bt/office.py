@@ -6,7 +6,7 @@ in the order go on looking for a gateway, and the others answer when they are pr
 
 import asyncio
 
-from bt import packets
+from bt import messages, packets
 from bt.session import CLOSED, OPEN, SEEKING, Session
 from bt.tasks import spawn
 
@@ -53,6 +53,7 @@ class Office:
         self._event = asyncio.Event()
         self._planned = 0
         self._said_at = 0
+        self._asleep_until = 0
         self.live = None
         self.drops = 0
         self.refusal = ""
@@ -102,6 +103,17 @@ class Office:
         self.wake()
         return True
 
+    async def nap(self, ms):
+        """Neither send nor listen for a while; the gateway is told first."""
+        if self.live is not None and self.post(messages.encode(messages.ASLEEP, ms)):
+            for _ in range(40):
+                await asyncio.sleep(0.05)
+                if self.live is None or (not self._control and self.live.serving.letters.idle()):
+                    break
+        self._asleep_until = self._clock.uptime() + ms
+        await asyncio.sleep(ms / 1000)
+        self.post(self._device.alive())
+
     def wake(self):
         """There may be something to do."""
         self._event.set()
@@ -122,6 +134,9 @@ class Office:
     def turn(self):
         """Do what is due on all links."""
         now = self._clock.uptime()
+        if self._asleep_until > now:
+            self._planned = self._asleep_until
+            return
         soonest = now + _IDLE
         for desk in self._desks:
             for session in list(desk.sessions.values()):
@@ -147,6 +162,9 @@ class Office:
 
     def _pump(self, session, now):
         letters = session.letters
+        if session.doubted:
+            session.doubted = False
+            self._control.append(self._device.alive())
         if now - self._said_at >= _BEAT and not self._control and letters.idle():
             self._control.append(self._device.alive())
         while letters.room() > 0 and self._control:
@@ -194,6 +212,8 @@ class Office:
     def _sink(self, desk):
         def sink(packet, address):
             now = self._clock.uptime()
+            if self._asleep_until > now:
+                return
             probe = packets.read_probe(packet)
             if probe is not None:
                 self._probed(desk, probe, address, now)

@@ -33,6 +33,7 @@ class Runner:
         self._switched = asyncio.Event()
         self._failures = 0
         self._modules = ()
+        self.nap = None  # a coroutine function: milliseconds without a link
         self.app = None
         self.conversation = None
 

@@ -48,7 +48,7 @@ class SerialLink:
         piece = bytearray(64)
         empty = 0
         while empty < 3:
-            await readable(self._stream)
+            await readable(getattr(self._stream, "polled", self._stream))
             size = self._stream.readinto(piece)
             if not size:
                 empty += 1  # hung up, or a false alarm
@@ -98,8 +98,8 @@ class Console:
         import micropython
 
         micropython.kbd_intr(-1)
+        self.polled = sys.stdin
         self._in, self._out = sys.stdin.buffer, sys.stdout.buffer
-        self.ioctl = None
 
     def readinto(self, piece):
         """One byte, which is there when `readable` says so."""

@@ -13,6 +13,8 @@ _NONCES = 3
 _CANDIDATES = 3
 _CONFIRMS = 4
 _PROBE_PATIENCE = 2000
+_PROBE_PAUSE = 5000
+_PAIRER_SILENT = 60000
 _BACK_OFF = {5: 600000}  # DENIED, by a gateway that knows us
 _BACK_OFF_MS = 60000
 _HELLO_FIRST, _HELLO_MOST = 500, 60000
@@ -38,6 +40,7 @@ class Session:
         self.drops = 0
         self.refusal = ""
         self.failures = 0  # handshakes that came to nothing
+        self.doubted = False  # somebody says that the gateway forgot us: say something to it
         self._board = board
         self._take = take
         self._dice = dice
@@ -54,7 +57,7 @@ class Session:
         self._confirm = None  # packet, READY's head, keys, tries, when again
         self._hello_wait = _HELLO_FIRST
         self._hello_at = now
-        self._probed_at = None
+        self._probed_at = self._believed_at = None
 
     def start_plain(self, now):
         """Begin inside TLS, where the certificates were the handshake."""
@@ -70,8 +73,9 @@ class Session:
     def hello_to(self, address, now):
         """Answer a PROBE: say HELLO to its sender, or prove that the session lives."""
         if self.state == OPEN:
-            if self._probed_at is None:
-                self.letters.acknowledge(now)
+            lately = self._believed_at is not None and now - self._believed_at < _PROBE_PAUSE
+            if self._probed_at is None and not lately:
+                self.doubted = True
                 self._probed_at = now
         elif self.state == SEEKING and now >= self._hello_at - _HELLO_MOST:
             self._hello(address)
@@ -102,7 +106,14 @@ class Session:
             for letter in self.letters.due(now):
                 self._out.append((self._records.seal(letter), self.peer))
             probed = self._probed_at is not None and now - self._probed_at > _PROBE_PATIENCE
-            if probed or self.letters.lost or self.letters.spent() or self._records.spent():
+            silent = self.purpose != packets.SERVE and now - self.letters.heard_at > _PAIRER_SILENT
+            if (
+                probed
+                or silent
+                or self.letters.lost
+                or self.letters.spent()
+                or self._records.spent()
+            ):
                 self.state = CLOSED
 
     def outgoing(self):
@@ -121,6 +132,9 @@ class Session:
         at = self.letters.wake_at()
         if self._probed_at is not None:
             late = self._probed_at + _PROBE_PATIENCE + 1
+            at = late if at is None else min(at, late)
+        if self.purpose != packets.SERVE:
+            late = self.letters.heard_at + _PAIRER_SILENT + 1
             at = late if at is None else min(at, late)
         return at
 
@@ -203,7 +217,8 @@ class Session:
         if letter is None:
             self.drops += 1
             return False
-        self._probed_at = None
+        if self._probed_at is not None:
+            self._probed_at, self._believed_at = None, now
         self.peer = address
         self.letters.receive(letter, now, self._take)
         return True
