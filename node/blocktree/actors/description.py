@@ -9,6 +9,7 @@ import typing
 from dataclasses import dataclass
 
 from blocktree.actors.actor import Actor, dispatch_table, played
+from blocktree.contract.written import contract_mark
 from blocktree.wire import Record, record
 
 SHAPES_MAX = 256
@@ -53,7 +54,7 @@ class Description(Record):
     shapes: tuple[Shape, ...]
     condition: str  # one line
     latest: str  # the last thing worth knowing: a reading, a result; one line
-    roles: tuple[str, ...] = ()  # of contracts
+    roles: tuple[str, ...] = ()  # of contracts: `thermostat.room`, a space, the contract's mark
 
 
 def describe(actor: Actor) -> Description:
@@ -63,7 +64,7 @@ def describe(actor: Actor) -> Description:
     shapes = [_shape(message, taken=True) for message in taken]
     answers = {each for method in taken.values() for each in _answers(method)} - set(taken)
     shapes += [_shape(each, taken=False) for each in sorted(answers, key=lambda one: one.__name__)]
-    roles = tuple(str(role) for role in played(cls)[0])
+    roles = tuple(f"{r} {contract_mark(r.contract)}" for r in played(cls)[0] if r.contract)
     return Description(
         cls.__name__,
         _first_line(cls),

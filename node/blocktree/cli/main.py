@@ -34,6 +34,7 @@ _VERBS = {
     "mkdir": "Make directories.",
     "stat": "Say everything known of a file.",
     "scrub": "Check all that the nodes keep, and repair it.",
+    "contract": "Check, draw and compare contracts; see who broke one.",
     "node": "Invite, join, list, remove and replace nodes.",
     "sim": "Stop and start the nodes of a simulated tree.",
     "demo": "Show the main job end to end on this machine.",

@@ -8,12 +8,13 @@ that the contract refutes does not verify.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blocktree.contract.contract import Role
 from blocktree.contract.join import joined
 from blocktree.contract.machine import Node
+from blocktree.contract.walk import reached
 from blocktree.contract.written import contract_hash
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Credential, Identity, check_chain
@@ -132,22 +133,9 @@ def _ask_contract(found: Accusation, roles: Sequence[Role]) -> None:
     hashes = tuple(contract_hash(role.contract) for role in roles if role.contract)
     if tuple(str(role) for role in roles) != found.roles or hashes != found.contracts:
         raise Fault(Kind.CONTRACT, "it is about another contract, or another version of it")
-    nodes = [node for node in _nodes(joined(roles)) if node.name == found.state]
+    nodes = [node for node in reached(joined(roles)) if node.name == found.state]
     if not nodes:
         raise Fault(Kind.CONTRACT, f"the contract has no state {found.state}")
     if found.message in found.expected or all(node.expected != found.expected for node in nodes):
         what = f"in state {found.state} the contract expects {' or '.join(nodes[0].expected)}"
         raise Fault(Kind.CONTRACT, f"the contract refutes it: {what}")
-
-
-def _nodes(start: Node) -> Iterator[Node]:
-    seen, todo = {id(start)}, [start]
-    while todo:
-        node = todo.pop()
-        yield node
-        turns = [*node.takes.values(), *node.sends.values()]
-        after = [to for turn in turns for to in (*turn.after.values(), turn.refused)]
-        for to in (*after, *([node.lost] if node.lost else [])):
-            if id(to) not in seen:
-                seen.add(id(to))
-                todo.append(to)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from blocktree.contract.branch import Message, Verb
 from blocktree.contract.contract import Role
 from blocktree.contract.machine import Node, Turn, machine
+from blocktree.contract.walk import reached
 from blocktree.contract.written import contract_hash
 from blocktree.fault import Fault, Kind
 
@@ -56,7 +57,7 @@ def encode_table(role: Role) -> bytes:
         Fault: TOO_LARGE if it does not fit.
     """
     assert role.contract is not None
-    nodes = _reached(machine(role.contract, role))
+    nodes = reached(machine(role.contract, role))
     messages = sorted({m for node in nodes for m in _named(node)}, key=lambda m: m.record_code)
     number = {message: index for index, message in enumerate(messages)}
     place = {id(node): index for index, node in enumerate(nodes)}
@@ -178,25 +179,6 @@ class Walk:
         wanted = " or ".join(self.expected()) or "nothing"
         what = f"{name} may not {how} in state {self.point.name}, which expects {wanted}"
         raise Fault(Kind.CONTRACT, what)
-
-
-def _reached(start: Node) -> list[Node]:
-    """All nodes, in the order of a walk that is the same each time; ends are the start."""
-    nodes, todo = [start], [start]
-    while todo:
-        node = todo.pop(0)
-        for _, _, turn in _edges(node):
-            for to in (*turn.after.values(), turn.refused):
-                _visit(to, nodes, todo)
-        if node.lost is not None:
-            _visit(node.lost, nodes, todo)
-    return nodes
-
-
-def _visit(node: Node, nodes: list[Node], todo: list[Node]) -> None:
-    if not node.over and all(node is not known for known in nodes):
-        nodes.append(node)
-        todo.append(node)
 
 
 def _edges(node: Node) -> Iterator[tuple[Message, Verb, Turn]]:

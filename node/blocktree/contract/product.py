@@ -112,8 +112,6 @@ class Product:
                 continue
             state = self.state(config, receiver)
             takes = [b for b in state.branches if b.verb in RECEIVES]
-            if not takes and not state.final:
-                continue  # it is about to say something, and takes nothing before it has
             if not any(self._fits(receiver, b, sender, queue[0]) for b in takes):
                 yield receiver, sender, queue[0][0]
 

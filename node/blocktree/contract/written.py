@@ -111,6 +111,11 @@ def contract_hash(contract: Contract) -> Digest:
     return Digest(hashlib.sha256(encode(write(contract))).digest())
 
 
+def contract_mark(contract: Contract) -> str:
+    """The first eight bytes of the hash in hex: enough to tell versions apart, not to trust one."""
+    return contract_hash(contract)[:8].hex()
+
+
 def messages_of(contract: Contract) -> set[Message]:
     """Every message and answer of a contract."""
     branches = [branch for role in contract.roles for _, branch in role.branches()]

@@ -8,7 +8,7 @@ CONTRACT = Contract(
     1,
     Role(
         "one",
-        State(
+        State(  # wrong: unhandled
             "start",
             asks(Get, Got, to="two", then="asked"),  # wrong: deadlock
         ),
@@ -17,13 +17,13 @@ CONTRACT = Contract(
     ),
     Role(
         "two",
-        State("start", asks(Open, Opened, to="three", then="asked")),
+        State("start", asks(Open, Opened, to="three", then="asked")),  # wrong: unhandled
         State("asked", answers(Get, Got, sender="one", then="over")),
         State("over"),
     ),
     Role(
         "three",
-        State("start", asks(Put, Ready, to="one", then="asked")),
+        State("start", asks(Put, Ready, to="one", then="asked")),  # wrong: unhandled
         State("asked", answers(Open, Opened, sender="two", then="over")),
         State("over"),
     ),

@@ -8,7 +8,7 @@ CONTRACT = Contract(
     1,
     Role(
         "left",
-        State(
+        State(  # wrong: unhandled
             "start",
             asks(Get, Got, then="asked"),  # wrong: deadlock
         ),
@@ -16,7 +16,7 @@ CONTRACT = Contract(
     ),
     Role(
         "right",
-        State("start", asks(Open, Opened, then="asked")),
+        State("start", asks(Open, Opened, then="asked")),  # wrong: unhandled
         State("asked", answers(Get, Got)),
     ),
 )
