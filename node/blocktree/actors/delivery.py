@@ -230,7 +230,7 @@ class Delivery:
             except Fault as refusal:
                 refuse(answer, refusal)
 
-        self._places.admit(path, peer, deliver)
+        self._places.admit(path, peer, way.call.sender, deliver)
 
     def _lost(self, link: Link, fault: Fault) -> None:
         wire = self.wires.pop(link, None)

@@ -8,6 +8,8 @@ import dataclasses
 import typing
 from dataclasses import dataclass
 
+import cbor2
+
 from blocktree.actors.actor import Actor, dispatch_table, played
 from blocktree.contract.written import contract_mark
 from blocktree.wire import Record, record
@@ -30,6 +32,7 @@ class Field(Record):
     name: str
     kind: str
     required: bool = True
+    default: bytes = b""  # CBOR, if it is plain data
 
 
 @record(0x0B35)
@@ -77,16 +80,18 @@ def describe(actor: Actor) -> Description:
 
 def _shape(message: type, *, taken: bool) -> Shape:
     hints = typing.get_type_hints(message)
-    fields = tuple(
-        Field(
-            each.name,
-            _kind(hints[each.name]),
-            each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING,
-        )
-        for each in dataclasses.fields(message)
-    )
+    fields = tuple(_field(each, hints[each.name]) for each in dataclasses.fields(message))
     assert issubclass(message, Record)
     return Shape(message.__name__, message.record_code, fields, taken, _first_line(message))
+
+
+def _field(each: "dataclasses.Field[object]", hint: object) -> Field:
+    default = each.default
+    if default is dataclasses.MISSING:
+        return Field(each.name, _kind(hint), each.default_factory is dataclasses.MISSING)
+    plain = default is None or isinstance(default, int | str | bytes | float)
+    value = cbor2.dumps(default) if plain else b""
+    return Field(each.name, _kind(hint), required=False, default=value)
 
 
 def _kind(hint: object) -> str:

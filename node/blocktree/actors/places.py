@@ -22,7 +22,7 @@ from blocktree.names import Address, Path, PrincipalId
 ADMITTED_S = 5.0  # a judgement holds: what was withdrawn ends within this
 ADMITTED_MAX = 4096
 WAITING_MAX = 256  # messages of one sender to one path while he is judged
-_Key = tuple[Path, PrincipalId]
+_Key = tuple[Path, PrincipalId, Address]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Resolver(Protocol):
         """It did not lead there: do not say it again without asking."""
 
 
-Judge = Callable[[Path, Identity], Awaitable[None]]  # raises `Fault` DENIED
+# Path, who the sending process proved to be, and the actor that it says sent it. Raises DENIED.
+Judge = Callable[[Path, Identity, Address], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,18 @@ class Places:
             raise Fault(Kind.MOVED, what, path=path)
         return hosted.actor
 
-    def admit(self, path: Path, peer: Identity, deliver: Callable[[Fault | None], None]) -> None:
+    def admit(
+        self,
+        path: Path,
+        peer: Identity,
+        sender: Address,
+        deliver: Callable[[Fault | None], None],
+    ) -> None:
         """Call `deliver` when `peer` may send to `path`, or with the fault that says why not.
 
         Messages of one peer to one path are delivered in the order in which they came.
         """
-        key = (path, peer.principal)
+        key = (path, peer.principal, sender)
         waiting = self._waiting.get(key)
         if waiting is not None:
             if len(waiting) >= WAITING_MAX:
@@ -126,7 +133,7 @@ class Places:
     async def _decide(self, key: _Key, peer: Identity) -> None:
         fault: Fault | None = Fault(Kind.STOPPED, "the process is stopping", path=key[0])
         try:
-            fault = await self._judged(key[0], peer)
+            fault = await self._judged(key[0], peer, key[2])
         finally:
             if fault is None:
                 if len(self._admitted) >= ADMITTED_MAX:
@@ -135,11 +142,11 @@ class Places:
             for deliver in self._waiting.pop(key):
                 deliver(fault)
 
-    async def _judged(self, path: Path, peer: Identity) -> Fault | None:
+    async def _judged(self, path: Path, peer: Identity, sender: Address) -> Fault | None:
         if self.judge is None:
             return Fault(Kind.DENIED, "this process cannot judge who may send there", path=path)
         try:
-            await self.judge(path, peer)
+            await self.judge(path, peer, sender)
         except Fault as fault:
             return fault
         return None

@@ -101,8 +101,16 @@ class Session:
         return opened
 
 
-def run(work: Callable[[Session], Awaitable[_T]], addresses: Sequence[str] = ()) -> _T:
-    """Run a command's work in a session, from its beginning to its end."""
+def run(
+    work: Callable[[Session], Awaitable[_T]],
+    addresses: Sequence[str] = (),
+    *,
+    leaderless: bool = True,
+) -> _T:
+    """Run a command's work in a session, from its beginning to its end.
+
+    With `leaderless`, a fault that nobody answers is told as what it means for files: no leader.
+    """
     for name in ("blocktree", "zeroconf"):
         logging.getLogger(name).setLevel(logging.ERROR)  # faults tell a person the rest
 
@@ -111,7 +119,7 @@ def run(work: Callable[[Session], Awaitable[_T]], addresses: Sequence[str] = ())
             try:
                 return await work(session)
             except Fault as fault:
-                if session.started and fault.kind in _LEADERLESS:
+                if leaderless and session.started and fault.kind in _LEADERLESS:
                     raise _no_leader() from None
                 raise
 

@@ -40,7 +40,10 @@ class Claim(Record):
 @record(0x0B03)
 @dataclass(frozen=True, slots=True)
 class Release(Record):
-    """The holder under `epoch` acts no more. With `forget`, what was kept there goes too."""
+    """The holder under `epoch` acts no more. With `forget`, what was kept there goes too.
+
+    Epoch 0 is for what nobody holds: then there is something to forget only.
+    """
 
     path: Path
     epoch: int
@@ -156,8 +159,9 @@ def release(table: Table, command: Release) -> None:
         Fault: CONFLICT.
     """
     before = holding(table, command.path)
-    if before is None or before.epoch != command.epoch:
-        raise fenced(command.path, command.epoch, before.epoch if before else 0)
+    epoch = 0 if before is None else before.epoch
+    if epoch != command.epoch or (not epoch and not command.forget):
+        raise fenced(command.path, command.epoch, epoch)
     table.delete(claim_key(command.path))
     if command.forget:
         table.delete(kept_key(command.path))

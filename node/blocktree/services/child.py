@@ -18,7 +18,7 @@ from blocktree.actors import Actor, Address, Call, Restarts, Runtime
 from blocktree.actors.cell import Cell
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Lane, Link
-from blocktree.names import Path
+from blocktree.names import Path, components, parse_path, tree_of
 from blocktree.services.frames import (
     Answered,
     Begin,
@@ -119,6 +119,7 @@ class ChildRuntime(Runtime):
         timeout: float = 30.0,
     ) -> None:
         """As `Runtime.tell`."""
+        to = self._meant(to)
         if self._is_here(to):
             await super().tell(to, message, sender=sender, timeout=timeout)
             return
@@ -162,6 +163,7 @@ class ChildRuntime(Runtime):
         timeout: float = 10.0,
     ) -> Record:
         """As `Runtime.ask`."""
+        to = self._meant(to)
         if self._is_here(to):
             return await super().ask(to, message, expect, sender=sender, timeout=timeout)
         data = await self._door.ask(partial(_send, to, message, timeout), timeout + 1.0)
@@ -170,6 +172,14 @@ class ChildRuntime(Runtime):
             what = f"it answered with {type(answer).__name__}"
             raise Fault(Kind.CONTRACT, what, path=str(to))
         return answer
+
+    def _meant(self, to: Address | Path) -> Address | Path:
+        """People write `/home/…`: without a tree's id the first component is this tree."""
+        if isinstance(to, Address) or to.startswith("/bt1"):
+            return to
+        first, *rest = components(parse_path(to)) or ("",)
+        del first
+        return Path("/" + "/".join([tree_of(self.here), *rest]))
 
     def _is_here(self, to: Address | Path) -> bool:
         return isinstance(to, Address) and to.process == self.here and to.actor in self.names()

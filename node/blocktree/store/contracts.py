@@ -50,6 +50,8 @@ from blocktree.store.messages import (
 )
 from blocktree.store.place_messages import (
     AccessAt,
+    Forget,
+    Forgotten,
     GetAccess,
     GetState,
     KeepState,
@@ -129,6 +131,7 @@ PLACES = Contract(
             answers(KeepState, KeptState, later=True),
             answers(GetState, KeptState, later=True),
             answers(Volunteer, Volunteered, later=True),
+            answers(Forget, Forgotten, later=True),
             answers(ListRunning, RunList, later=True),
         ),
     ),

@@ -158,9 +158,14 @@ class Published(Record):
 @record(0x0B1D)
 @dataclass(frozen=True, slots=True)
 class GetAccess(Record):
-    """Ask for the accesses that govern what answers at a path. Any node answers."""
+    """Ask for the accesses that govern what answers at a path. Any node answers.
+
+    With a sender: also for the file on whose behalf that actor is run, if it is one of the tree's.
+    """
 
     path: Path
+    process: str = ""
+    actor: str = ""
 
 
 @record(0x0B1E)
@@ -169,6 +174,7 @@ class AccessAt(Record):
     """The answer to `GetAccess`: encoded `caps.Access`, root first. Whoever asks verifies them."""
 
     accesses: tuple[bytes, ...]
+    header: bytes = b""  # encoded, of the file that the sender is run for; its writer belongs
 
 
 @record(0x0B1F)
@@ -249,3 +255,20 @@ class RunList(Record):
 
     runs: tuple[Run, ...]
     faults: tuple[str, ...] = ()
+
+
+@record(0x0B27)
+@dataclass(frozen=True, slots=True)
+class Forget(Record):
+    """Drop the state kept at a path that nobody is to hold; needs WRITE there.
+
+    Answered when it is dropped. Faults: NOT_LEADER, NO_QUORUM, DENIED, CONFLICT (it is to run).
+    """
+
+    path: Path
+
+
+@record(0x0B28)
+@dataclass(frozen=True, slots=True)
+class Forgotten(Record):
+    """The answer to `Forget`."""

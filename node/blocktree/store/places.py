@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, MemberKind
-from blocktree.names import Path, PrincipalId, components, is_within, join, parent
+from blocktree.names import FileId, Path, PrincipalId, components, is_within, join, parent
 from blocktree.sectors.claims import SESSION_BYTES, Claim, Holding, Keep, Release, fenced
 from blocktree.sectors.places import Publish, check_place, need_write
 from blocktree.sectors.transaction import Command
@@ -26,6 +26,8 @@ from blocktree.store.place_messages import (
     OFFER_S,
     STAYS_MAX,
     AccessAt,
+    Forget,
+    Forgotten,
     GetAccess,
     GetState,
     KeepState,
@@ -114,7 +116,8 @@ class PlacesActor(Actor):
         self._service.member(call)
         sectors = self._replica.tree.sectors
         found = sectors.rights.accesses(sectors.place_of(parent(message.path)))
-        return AccessAt(tuple(encode(access) for access in found))
+        header = self._runs(message.process, message.actor) if message.actor else b""
+        return AccessAt(tuple(encode(access) for access in found), header)
 
     @receives
     def keep(self, message: KeepState, call: Call) -> "asyncio.Task[KeptState]":
@@ -142,7 +145,31 @@ class PlacesActor(Actor):
         self._service.member(call)
         return _later(self._list_running())
 
+    @receives
+    def forget(self, message: Forget, call: Call) -> "asyncio.Task[Forgotten]":
+        """Drop a kept state."""
+        return _later(self._forget(message, self._writer(call)))
+
     # inside
+
+    def _runs(self, process: str, actor: str) -> bytes:
+        """The file on whose behalf an actor is run; b"" if it is for itself."""
+        sectors = self._replica.tree.sectors
+        for held in sectors.holdings().values():
+            if held.file and (held.process, held.actor) == (process, actor):
+                signed = sectors.header(FileId(held.file))
+                if signed is not None and self._replica.tree.roster.belonging(signed.header.writer):
+                    return signed.encoded
+        return b""
+
+    async def _forget(self, message: Forget, principal: PrincipalId) -> Forgotten:
+        leadership = await self._confirmed()
+        path = self._check(message.path, principal)
+        held = self._replica.tree.sectors.holding(path)
+        if held is not None and leadership.registry.alive(path, self._clock()):
+            raise Fault(Kind.BUSY, "its holder has not stopped yet", path=path)
+        await self._propose(Release(path, held.epoch if held else 0, forget=True))
+        return Forgotten()
 
     async def _volunteer(self, message: Volunteer, identity: Identity) -> Volunteered:
         leadership = await self._confirmed()

@@ -107,6 +107,11 @@ class Roster:
         user = self._by_principal.get(identity.acts_for)
         return identity.acts_for != identity.principal and user is not None and not user.removed
 
+    def belonging(self, principal: PrincipalId) -> bool:
+        """Whether a principal is recorded as a member now."""
+        known = self._by_principal.get(principal)
+        return known is not None and not known.removed
+
     def check(self, identity: Identity) -> None:
         """Refuse who does not belong.
 

@@ -1,0 +1,141 @@
+"""`bt run`: have the tree run an actor."""
+
+import asyncio
+from pathlib import Path as File
+
+import click
+
+from blocktree.cli.actorpaths import tree_path
+from blocktree.cli.asking import address_option
+from blocktree.cli.mkdir import make_all
+from blocktree.cli.output import say
+from blocktree.cli.places import here
+from blocktree.cli.session import OpenTree, Session, run
+from blocktree.cli.treefolder import new_permissions
+from blocktree.cli.treepaths import TreePath, parse_tree_path
+from blocktree.cli.trees import find_directory
+from blocktree.fault import Fault, Kind
+from blocktree.names import Path
+from blocktree.services.deploy import check_source, deploy
+from blocktree.store.place_messages import (
+    ListRunning,
+    Published,
+    PublishPlace,
+    RunList,
+)
+
+_SECONDS = 10.0
+_STARTED_SECONDS = 20.0
+_POLL_SECONDS = 0.25
+
+
+@click.command("run")
+@click.argument("code", metavar="FILE.py:CLASS")
+@click.option("--at", "at", required=True, metavar="PATH", help="The path at which it answers.")
+@click.option("--on", "on", metavar="NODE", help="The node that runs it. Without it: any.")
+@click.option("--replace", is_flag=True, help="Replace what runs there; its state is kept.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it runs.")
+@address_option
+def command(
+    code: str,
+    at: str,
+    on: str | None,
+    addresses: tuple[str, ...],
+    *,
+    replace: bool,
+    no_wait: bool,
+) -> None:
+    """Have the tree run an actor: on one node, and on another when that one dies.
+
+    The code is written into the tree as PATH.py, signed by you, and readable for those who keep
+    the tree, since they run it. Nodes verify it before it runs.
+
+    \b
+    Examples:
+      bt run thermostat.py:Thermostat --at /home/services/thermostat
+      bt run counter.py:Counter --at /home/services/counter --on pi-2 --replace
+    """  # noqa: D301
+    file, mark, cls = code.rpartition(":")
+    if not mark or not cls.isidentifier():
+        raise Fault(Kind.USAGE, "which class of it?", path=code, next_step="FILE.py:Class")
+    source = _read(File(file))
+    check_source(source, cls, file)
+    where = parse_tree_path(at, here())
+    if not where.names:
+        raise Fault(Kind.USAGE, "an actor needs a name in the tree", path=at)
+
+    async def work(session: Session) -> None:
+        tree = await session.tree(where.place)
+        node = _node(tree, on) if on else ""
+        await make_all(tree.files, where.parent)
+        await _publish(tree, where)
+        directory = await find_directory(tree.files, where.parent)
+        path, own = tree_path(where), new_permissions(0o644)
+        await deploy(
+            tree.files,
+            directory.ino,
+            path,
+            source,
+            cls,
+            permissions=own,
+            on=node,
+            replace=replace,
+        )
+        say(f"{where} is to run: its code is {where}.py")
+        if not no_wait:
+            await _wait(tree, path, where)
+
+    run(work, addresses)
+
+
+def _read(file: File) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as cause:
+        raise Fault(Kind.NOT_FOUND, cause.strerror or str(cause), path=str(file)) from None
+
+
+def _node(tree: OpenTree, name: str) -> Path:
+    """The node that a person means: its path, or its last name."""
+    nodes = tree.client.nodes()
+    meant = name.replace(f"/{tree.place.alias}", f"/{tree.place.tree()}", 1)
+    for path in nodes:
+        if meant in (path, path.rpartition("/")[2]):
+            return path
+    known = ", ".join(path.rpartition("/")[2] for path in nodes)
+    raise Fault(Kind.NOT_FOUND, "no such node", path=name, next_step=f"known: {known}")
+
+
+async def _publish(tree: OpenTree, where: TreePath) -> None:
+    """Name the directories above in public, as far as this user may: rights there count then."""
+    for count in range(1, len(where.names)):
+        step = TreePath(where.place, where.names[:count])
+        found = await find_directory(tree.files, step)
+        file = tree.files.file_of(found.ino)
+        try:
+            await tree.client.paths.service.ask(
+                PublishPlace(tree_path(step), file), Published, patience_s=_SECONDS
+            )
+        except Fault as fault:
+            if fault.kind not in (Kind.DENIED, Kind.CONTRACT):
+                raise
+
+
+async def _wait(tree: OpenTree, path: Path, where: TreePath) -> None:
+    service = tree.client.paths.service
+    try:
+        async with asyncio.timeout(_STARTED_SECONDS):
+            while True:
+                listed = await service.ask(ListRunning(), RunList, patience_s=_SECONDS)
+                for one in listed.runs:
+                    if one.path == path and one.process:
+                        say(f"It runs on {one.process.rpartition('/')[2]}.")
+                        return
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise Fault(
+            Kind.UNREACHABLE,
+            "no node runs it yet",
+            path=str(where),
+            next_step=f"bt ps, bt logs {where}",
+        ) from None
