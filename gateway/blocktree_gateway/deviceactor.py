@@ -276,7 +276,11 @@ class DeviceActor(Actor):
         self._asleep_until = self._loop.time() + asleep.for_ms / 1000
 
     def _see_app(self, state: AppState) -> None:
-        self._app = state
+        """An app that fell back stays known as that, though it proves itself again."""
+        before = self._app
+        fell = before.state is AppStanding.FALLEN_BACK and before.digest == state.digest
+        if not fell or state.state is AppStanding.FALLEN_BACK:
+            self._app = state
 
     def _left(self, bye: Bye) -> None:
         log.info("%s left: %s", self._name, bye.sentence)
@@ -327,7 +331,7 @@ class DeviceActor(Actor):
             self._push.taken(message)
 
     async def _run_push(self, push: Push) -> Pushed:
-        begun, self._push = self._loop.time(), push
+        begun, self._push, self._app = self._loop.time(), push, _NO_APP
         try:
             taken = await push.run(self._post, self._waiting)
         finally:

@@ -25,7 +25,7 @@ class DeviceState(Record):
 
     device: bytes
     gateway: str
-    link: str  # "serial", "udp" or "tls"; "" while it is away
+    link: str  # "serial", "udp" or "mtls"; "" while it is away
     where: str
     heard_ms: int  # since it was last heard from; -1: never by this gateway
     asleep_ms: int  # until it will wake; 0: it is not asleep

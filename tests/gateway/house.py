@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,12 +25,14 @@ from blocktree.names import Address
 from blocktree.names import Path as TreePath
 from blocktree.wire import Record
 from blocktree_gateway.adopting import Circle, circle_of, new_adoption, settle
-from blocktree_gateway.devicemessages import DeviceState, GetDevice
+from blocktree_gateway.devicemessages import DeviceState, GetDevice, Perform, Performed
 from blocktree_gateway.folder import Settings
 from blocktree_gateway.gateway import Above, Gateway, Survey
 from blocktree_gateway.links.serialport import SerialPort
 from blocktree_gateway.links.udp import open_udp
+from blocktree_gateway.messages import AppStanding
 from blocktree_gateway.pairer import Pairer
+from blocktree_gateway.pairing import write_code
 from blocktree_gateway.stream.entries import Reader
 from blocktree_gateway.stream.proof import Proof, prove
 from blocktree_gateway.tree.devices import Device, Devices
@@ -200,7 +203,7 @@ class House:
     async def state(self, place: Place) -> DeviceState:
         return await self.ask(place, GetDevice(), DeviceState)
 
-    async def until_here(self, place: Place, link: str = "") -> DeviceState:
+    async def until_here(self, place: Place, link: str = "", seconds: float = 30.0) -> DeviceState:
         """Wait until a device is in session."""
 
         async def here() -> DeviceState | None:
@@ -211,7 +214,53 @@ class House:
             fits = state.link == link if link else state.link != ""
             return state if fits and state.runtime else None
 
-        return await until(here)
+        return await until(here, seconds)
+
+    async def until_away(self, place: Place) -> DeviceState:
+        async def away() -> DeviceState | None:
+            state = await self.state(place)
+            return None if state.link else state
+
+        return await until(away)
+
+    async def until_app(self, place: Place, name: str, standing: AppStanding) -> DeviceState:
+        async def runs() -> DeviceState | None:
+            state = await self.state(place)
+            return state if (state.app, state.app_state) == (name, standing) else None
+
+        return await until(runs)
+
+    async def until_command(self, place: Place, perform: Perform) -> Performed:
+        """Try a command until the app that takes it runs."""
+
+        async def done() -> Performed | None:
+            performed = await self.ask(place, perform, Performed)
+            return performed if performed.kind == 0 else None
+
+        return await until(done)
+
+    async def until_epoch(self, place: Place, epoch: int) -> Device:
+        async def there() -> Device | None:
+            device = await self.devices.require(place)
+            return device if device.record.epoch == epoch else None
+
+        return await until(there)
+
+    async def until_unknown(self, gateway: Gateway, device: bytes) -> None:
+        """Wait until a gateway speaks for a device no more."""
+
+        async def gone() -> bool | None:
+            known = gateway.roll.by_id.get(device)
+            out = known is not None and not known.belongs
+            return True if out and device not in gateway.speaking.held else None
+
+        await until(gone)
+
+    async def until_held(self, gateway: Gateway, device: bytes) -> None:
+        async def held() -> bool | None:
+            return True if device in gateway.speaking.held else None
+
+        await until(held)
 
     async def proof(self, place: Place) -> Proof:
         """What a reader finds in the tree."""
@@ -264,6 +313,7 @@ class Program:
             "prove": 3,
             **config,
         }
+        self.setup, self.port = b"", 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **changes: Any) -> None:
@@ -338,3 +388,36 @@ class Cable:
 
 
 PYTHON = sys.executable
+
+
+async def udp_device(
+    home: House, interpreter: str, place: Place, name: str = "device", **config: Any
+) -> tuple[Program, Device]:
+    """A device that was paired by its setup code and speaks UDP with every gateway there is."""
+    setup, port = os.urandom(16), free_udp_port()
+    program = Program(interpreter, home.folder / name, setup=write_code(setup), **config)
+    program.setup, program.port = setup, port
+    home.programs.append(program)
+    program.start(links=[udp_link(home, port)])
+    device = await home.adopt(place, setup, udp=("127.0.0.1", port))
+    return program, device
+
+
+def udp_link(home: House, port: int = 0) -> dict[str, Any]:
+    numbers = [gateway.udp.number for gateway, *_ in home.gateways.values() if gateway.udp]
+    known = [f"127.0.0.1:{number}" for number in numbers]
+    return {"kind": "udp", "port": port, "broadcast": False, "gateways": known}
+
+
+def tls_link(home: House) -> dict[str, Any]:
+    known = [
+        f"{gateway._above.credential.path} 127.0.0.1 {gateway.tls.number}"
+        for gateway, *_ in home.gateways.values()
+    ]
+    return {"kind": "tls", "gateways": known}
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
