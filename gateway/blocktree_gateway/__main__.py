@@ -65,8 +65,15 @@ async def serve(root: File) -> None:
         await client.start(find_seconds=_FIND_SECONDS)
         limits = Limits(cache_bytes=_CACHE_BYTES, dirty_bytes=_DIRTY_BYTES)
         files = await client.open_files(limits)
-        registrar = client.paths.registrar
-        above = Above(credential, user.key, client.runtime, files, registrar, TreeSurvey(client))
+        above = Above(
+            credential=credential,
+            user=user.key,
+            runtime=client.runtime,
+            volume=files,
+            claims=client.paths.registrar,
+            survey=TreeSurvey(client),
+            ask=client.runtime.ask,
+        )
         gateway = Gateway(settings, above, ports=folder.ports)
         try:
             await gateway.start()

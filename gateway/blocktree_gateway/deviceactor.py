@@ -17,6 +17,7 @@ from blocktree.actors import Actor, Call, receives
 from blocktree.fault import Fault, Kind
 from blocktree.wire import Record, encode
 from blocktree_gateway.commands import Commands
+from blocktree_gateway.contracts import Monitor
 from blocktree_gateway.conversation import OUTBOX_MAX, Conversation
 from blocktree_gateway.devicemessages import (
     DeviceState,
@@ -33,6 +34,7 @@ from blocktree_gateway.devicemessages import (
 from blocktree_gateway.keeping import Keeper
 from blocktree_gateway.messages import (
     NOWHERE,
+    SENTENCE_BYTES_MAX,
     Answer,
     AppStanding,
     AppState,
@@ -64,6 +66,7 @@ log = logging.getLogger(__name__)
 
 AWAY_S = 60.0  # without a word
 RING_MAX = 256
+_FAREWELL_S = 0.2  # for a Bye to arrive
 LIVE_PROOF_S = 2.0  # for a device to show that its session here lives
 _CLOCK_MIN_MS = 1_735_689_600_000  # 2025: a gateway that does not know the time tells none
 _NO_FACE = Face((), ())
@@ -77,6 +80,7 @@ class Surroundings:
     path: str  # of the gateway
     gateways: Callable[[], Sequence[str]]  # `PATH HOST UDPPORT TLSPORT`
     rekeyed: Callable[[bytes, int], None]  # the device has the secrets of a new epoch
+    yielded: Callable[[bytes], None]  # another gateway speaks for the device from now on
 
 
 class DeviceActor(Actor):
@@ -103,6 +107,7 @@ class DeviceActor(Actor):
         self._ring: deque[Item] = deque(maxlen=RING_MAX)
         self._fresh = asyncio.Event()
         self._push: Push | None = None
+        self._monitor = Monitor()
         self._heard_at: float | None = None
         self._asleep_until = 0.0
         self.trouble = ""
@@ -131,6 +136,7 @@ class DeviceActor(Actor):
     def begin(self, conversation: Conversation) -> None:
         """A new session takes the place of the one before."""
         before, self.conversation = self.conversation, conversation
+        self._monitor = Monitor()
         if before is not None:
             before.end()
         self._report = None
@@ -144,6 +150,9 @@ class DeviceActor(Actor):
             return
         self._heard_at = self._loop.time()
         self._asleep_until = 0.0
+        if not self._monitor.takes(message):
+            self._quarantine(conversation)
+            return
         hear = self._hears.get(type(message))
         if hear is not None:
             hear(message)
@@ -161,7 +170,7 @@ class DeviceActor(Actor):
             record = known.device.record
             sentence = f"revoked: {record.reason}"[:100]
             self.conversation.post(Bye(Kind.DENIED, sentence))
-            self._loop.call_later(0.2, self._drop)
+            self._loop.call_later(_FAREWELL_S, self._drop)
         elif known.device.record.pending is not None:
             self._send_rekey()
 
@@ -252,7 +261,8 @@ class DeviceActor(Actor):
     @receives
     def give_up(self, message: Yield, call: Call) -> "asyncio.Task[Yielded]":
         """Another gateway hears the device."""
-        if call.peer is None or message.device != self.known.id:
+        del call
+        if message.device != self.known.id:
             raise Fault(Kind.NOT_FOUND, "that device is not here")
         return self._loop.create_task(self._yield())
 
@@ -268,6 +278,12 @@ class DeviceActor(Actor):
             self._ring.append(item)
             self._fresh.set()
             self._fresh = asyncio.Event()
+
+    def _quarantine(self, conversation: Conversation) -> None:
+        """The device broke its contract: this conversation is over, and the device is told why."""
+        self.damaged(f"broke its contract: {self._monitor.broken}")
+        conversation.post(Bye(Kind.CONTRACT, self._monitor.broken[:SENTENCE_BYTES_MAX]))
+        self._loop.call_later(_FAREWELL_S, conversation.end)
 
     def _see(self, face: Face) -> None:
         self._face = face
@@ -368,6 +384,7 @@ class DeviceActor(Actor):
             if self.conversation is talk and talk.heard_at > asked:
                 raise Fault(Kind.BUSY, "another gateway speaks for it", path=self._around.path)
         self._drop()
+        self._around.yielded(self.known.id)
         return Yielded(self.commands.give_away())
 
     def _drop(self) -> None:

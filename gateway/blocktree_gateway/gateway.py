@@ -27,7 +27,7 @@ from blocktree_gateway.reception import Reception
 from blocktree_gateway.roll import Roll
 from blocktree_gateway.secured import SecureReception
 from blocktree_gateway.session.door import Door
-from blocktree_gateway.speaking import Claims, Speaking, survey_pause
+from blocktree_gateway.speaking import Ask, Claims, Speaking, survey_pause
 from blocktree_gateway.tree.devices import Devices
 from blocktree_gateway.tree.records import GatewayRecord
 from blocktree_gateway.tree.smallfiles import SmallFiles
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 ROLL_S = 1.0  # between two looks at who belongs
 PORTS_S = 1.0  # between two looks for serial ports
-GATEWAYS_S = 15.0  # between two looks at the other gateways
+GATEWAYS_S = 3.0  # between two looks at the other gateways
 GATEWAYS_TOLD_MAX = 3  # to a device, in one message
 _AUTO = ("ttyUSB*", "ttyACM*")
 _GATEWAYS_BYTES_MAX = 200
@@ -61,6 +61,7 @@ class Above:
         volume: the tree's files.
         claims: holds paths alone.
         survey: finds devices that nobody speaks for.
+        ask: asks who answers at a path.
     """
 
     credential: Credential
@@ -69,6 +70,7 @@ class Above:
     volume: Volume
     claims: Claims
     survey: Survey
+    ask: Ask
 
 
 class Gateway:
@@ -105,7 +107,8 @@ class Gateway:
             devices=self.devices,
             roll=self.roll,
             reader_key=above.user,
-            around=Surroundings(who.path, self._told_gateways, lambda _device, _epoch: None),
+            ask=above.ask,
+            around=Surroundings(who.path, self._told_gateways, lambda *_: None, lambda _: None),
             commit_s=commit_s,
             publish_s=publish_s,
         )

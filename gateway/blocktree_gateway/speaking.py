@@ -17,6 +17,7 @@ from blocktree.actors import Runtime
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Key, Principal
 from blocktree.names import Path, TreeId
+from blocktree.wire import Record
 from blocktree_gateway.deviceactor import DeviceActor, Surroundings
 from blocktree_gateway.devicemessages import Perform, Yield, Yielded
 from blocktree_gateway.keeping import COMMIT_S, Keeper
@@ -35,6 +36,13 @@ _YIELD_S = 5.0
 _HOLD_S = 4.0  # while the other's registration goes away
 _AT_ONCE = 8  # claims under way
 _BYE_S = 1.0
+
+
+class Ask(Protocol):
+    """Asks whoever answers at a path: `Runtime.ask`."""
+
+    async def __call__(self, to: Path, message: Record, /, *, timeout: float) -> Record:
+        """The answer."""
 
 
 class Claims(Protocol):
@@ -64,6 +72,7 @@ class Speaking:
         devices: their records.
         roll: what is known of them.
         reader_key: of the user that the gateway runs for: opens reading secrets, to publish.
+        ask: asks the gateway that holds a device.
         around: what actors need of the gateway.
     """
 
@@ -76,6 +85,7 @@ class Speaking:
         devices: Devices,
         roll: Roll,
         reader_key: Key,
+        ask: Ask,
         around: Surroundings,
         commit_s: float = COMMIT_S,
         publish_s: float = PUBLISH_S,
@@ -86,7 +96,8 @@ class Speaking:
         self._devices = devices
         self._roll = roll
         self._reader_key = reader_key
-        self._around = replace(around, rekeyed=self._rekeyed)
+        self._ask = ask
+        self._around = replace(around, rekeyed=self._rekeyed, yielded=self._yielded)
         self._commit_s = commit_s
         self._publish_s = publish_s
         self._loop = asyncio.get_running_loop()
@@ -121,7 +132,7 @@ class Speaking:
         """Claim what nobody speaks for, given the paths at which anybody answers."""
         taken = set(answered)
         for known in self._roll.by_id.values():
-            if known.belongs and self.path(known) not in taken:
+            if known.belongs and self.path(known) not in taken and not self.elsewhere(known):
                 self.claim(known)
 
     def changed(self, ids: Iterable[bytes]) -> None:
@@ -218,8 +229,8 @@ class Speaking:
             return
         commands: tuple[Perform, ...] = ()
         try:
-            given = await self._runtime.ask(path, Yield(known.id), Yielded, timeout=_YIELD_S)
-            commands = given.commands
+            given = await self._ask(path, Yield(known.id), timeout=_YIELD_S)
+            commands = given.commands if isinstance(given, Yielded) else ()
         except Fault as cause:
             if cause.kind is not Kind.UNREACHABLE:
                 raise
@@ -259,6 +270,10 @@ class Speaking:
         """Leave a device that was revoked, when it has heard why."""
         await asyncio.sleep(_BYE_S)
         await self.leave(device)
+
+    def _yielded(self, device: bytes) -> None:
+        self._elsewhere[device] = self._loop.time() + ELSEWHERE_S
+        self._begin(self.leave(device))
 
     def _rekeyed(self, device: bytes, epoch: int) -> None:
         known = self._roll.by_id.get(device)

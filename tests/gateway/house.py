@@ -39,7 +39,7 @@ from blocktree_gateway.tree.devices import Device, Devices
 from blocktree_gateway.tree.smallfiles import Place, SmallFiles
 from blocktree_gateway.tree.streamfile import StreamFile
 from files.memory_store import MemoryStore, client
-from keys.forge import drawn
+from gateway.peer import Peer
 
 ROOT = Path(__file__).parent.parent.parent
 BOARDS = Path(os.environ.get("BT_BOARDS", ROOT / "boards"))
@@ -81,7 +81,8 @@ class MemoryClaims:
             del self._house.held[path]
         self._runtime.unhost(path)
 
-    async def ask(self, path: TreePath, message: Record) -> Record:
+    async def ask(self, path: TreePath, message: Record, /, *, timeout: float = 10.0) -> Record:
+        del timeout
         holder = self._house.held.get(path)
         if holder is None or not holder[0].alive:
             raise Fault(Kind.UNREACHABLE, "nobody answers there", path=path)
@@ -110,19 +111,20 @@ class House:
         self.epoch = 0
         self.gateways: dict[str, tuple[Gateway, Filesystem, MemoryClaims, Runtime]] = {}
         self.programs: list[Program] = []
+        self.opened: list[Peer] = []
 
     def path(self, *names: str) -> TreePath:
         return TreePath("/" + "/".join([self.user.tree, *names]))
 
     async def gateway(self, name: str = "pi", **settings: Any) -> Gateway:
         """Start a gateway on this machine."""
-        who = process_credential(self.user, name, now=int(time.time()), draw=drawn(len(name)))
+        who = process_credential(self.user, name, now=int(time.time()), draw=os.urandom)
         runtime = Runtime(who.path)
         claims = MemoryClaims(self, runtime)
         files = client(self.store, name)
         await files.start()
         given = {"host": "127.0.0.1", "udp": 0, "tls": 0, "serial": (), "discover": False}
-        above = Above(who, self.user.key, runtime, files, claims, MemorySurvey(self))
+        above = Above(who, self.user.key, runtime, files, claims, MemorySurvey(self), claims.ask)
         chosen = Settings("", **{**given, **settings})
         gateway = Gateway(chosen, above, commit_s=0.1, publish_s=0.1)
         await gateway.start()
@@ -154,6 +156,8 @@ class House:
     async def close(self) -> None:
         for program in self.programs:
             program.stop()
+        for peer in self.opened:
+            peer.close()
         for name in list(self.gateways):
             await self.stop(name)
         await self.files.close()
