@@ -33,7 +33,7 @@ from blocktree.actors.words import OWN_WORDS, Broken, Unfinished
 from blocktree.fault import Fault, Kind
 from blocktree.link.link import again
 from blocktree.names import Address
-from blocktree.wire import Record
+from blocktree.wire import Opaque, Record, encode
 
 log = logging.getLogger(__name__)
 
@@ -292,6 +292,9 @@ class Cell:
         own = OWN_WORDS.get(type(message))
         if own is not None:
             return own, talk.table
+        if self.actor.raw and Opaque in talk.table:
+            method, after = talk.table[Opaque]
+            return functools.partial(_in_bytes, method), after
         table, name, here = talk.table, type(message).__name__, str(self.actor.address)
         if table.why:
             raise Fault(Kind.CONTRACT, table.why, path=here)
@@ -349,6 +352,11 @@ class Cell:
             log.error("actor %s crashed", self.actor.address, exc_info=cause)
         elif self._supervision.crashes == CRASHES_LOGGED:
             log.error("actor %s keeps crashing; no more of it is logged", self.actor.address)
+
+
+def _in_bytes(method: Method, actor: Actor, message: Record, call: Call) -> Any:
+    """An actor that passes messages on takes those of its own process as bytes, too."""
+    return method(actor, Opaque(encode(message)), call)
 
 
 def _move(

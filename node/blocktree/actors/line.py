@@ -73,6 +73,11 @@ class State:
             raise fault
         return message, answer
 
+    def _heard(self, answer: Answer) -> None:
+        """What was told needs no answer."""
+        if not answer.done():
+            answer.set_result(None)
+
 
 class Question(Generic[_R]):
     """A question that was taken; it is answered or refused once."""

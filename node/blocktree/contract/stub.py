@@ -148,24 +148,23 @@ class _Stub:
             turn = node.takes[message]
             name = f"{self._name(node)}Took{message.__name__}"
             names.append(name)
+            lines.append(f"        if isinstance(message, {message.__name__}):")
             if turn.branches[0].verb is Verb.HEARS:
                 (after,) = turn.after.values()
                 self._outcome(name, "message", message, after)
+                lines.append("            self._heard(question)")
                 made = f"{name}(message, {self._name(after)}(self._line))"
             else:
                 self._asked(name, message, turn)
                 made = f"{name}(message, question, self._line)"
-            lines += [
-                f"        if isinstance(message, {message.__name__}):",
-                f"            return {made}",
-            ]
+            lines.append(f"            return {made}")
         taken = [m.__name__ for m in sorted(node.takes, key=lambda each: each.record_code)]
-        question = "question" if "question" in "".join(lines) else "_"
+        last = max(i for i, line in enumerate(lines) if line.startswith("        if "))
+        lines[last:] = [line.removeprefix("    ") for line in lines[last + 1 :]]
         yield f'    async def hear(self) -> "{" | ".join(names)}":'
         yield '        """Wait for what comes."""'
         yield f"        message: {' | '.join(taken)}"
-        yield f"        message, {question} = await self._hear(({', '.join(taken)},))"
-        lines[-2:] = [lines[-1].removeprefix("    ")]
+        yield f"        message, question = await self._hear(({', '.join(taken)},))"
         yield from lines
 
     def _asked(self, name: str, message: Message, turn: Turn) -> None:
