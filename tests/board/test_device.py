@@ -161,7 +161,7 @@ def test_noise_and_garbage_are_dropped_and_the_session_lives(world: World) -> No
     assert chain_holds(gateway)
 
 
-def test_the_console_of_a_board_is_a_line_too(world: World) -> None:
+def test_the_console_of_a_board_is_a_line_too_and_can_be_had_back(world: World) -> None:
     line = world.line("serial")
     assert isinstance(line, SerialLine)
     path = line.settings.pop("path")
@@ -171,6 +171,11 @@ def test_the_console_of_a_board_is_a_line_too(world: World) -> None:
     gateway.connect()
     gateway.until(lambda: len(gateway.readings()) >= 5)
     assert gateway.command("Climate.every", 3)[1] == [3]  # the byte that would be Ctrl-C
+    line.noise(b"\r\3")  # what mpremote sends before it flashes
+    end = time.monotonic() + 5
+    while world.running.alive:
+        assert time.monotonic() < end
+        time.sleep(0.05)
     os.close(terminal)
 
 

@@ -53,6 +53,10 @@ class Deframer:
         self._piece = bytearray()
         self._long = False
 
+    def waiting(self):
+        """What came since the last zero."""
+        return self._piece
+
     def receive(self, data):
         """The packets that are complete with `data`."""
         packets = []

@@ -8,6 +8,7 @@ from bt.ready import readable
 
 _REOPEN = 1
 _VTIME, _VMIN = 5, 6
+_INTERRUPT = b"\r\3"  # how mpremote asks for the REPL; no packet of a gateway begins so
 
 
 class SerialLink:
@@ -57,6 +58,8 @@ class SerialLink:
             empty = 0
             for packet in self._deframer.receive(bytes(piece[:size])):
                 sink(packet, None)
+            if self._stream is not None and self._deframer.waiting() == _INTERRUPT:
+                getattr(self._stream, "interrupt", _nothing)()
 
     def send(self, packet, address):
         """Write one frame; what cannot be written is lost like any other."""
@@ -91,8 +94,12 @@ def open_terminal(path):
     return file
 
 
+def _nothing():
+    pass
+
+
 class Console:
-    """The USB console of a board: bytes in and out, with Ctrl-C no longer an interruption."""
+    """The USB console of a board: bytes in and out; Ctrl-C counts between frames only."""
 
     def __init__(self):
         import micropython
@@ -108,3 +115,10 @@ class Console:
     def write(self, data):
         """All of it."""
         return self._out.write(data)
+
+    def interrupt(self):
+        """Give the console back to the REPL."""
+        import micropython
+
+        micropython.kbd_intr(3)
+        raise KeyboardInterrupt

@@ -14,9 +14,8 @@ from bt.monitor import Monitor
 from bt.window import Window
 
 
-def load(path):
-    with open(path) as file:
-        text = file.read()
+def read(text):
+    """The headers and values of a vector."""
     head, _, body = text.partition("\n\n")
     headers = {}
     for line in head.split("\n"):
@@ -166,22 +165,28 @@ CHECKS = {
 KINDS = {2: "usage", 3: "contract", 4: "damaged", 8: "conflict", 9: "malformed", 20: "too_large"}
 
 
+def judge(name, text):
+    """What came out of the vector of this text, and what was expected."""
+    headers, values = read(text)
+    try:
+        CHECKS[name](headers, values)
+    except Fault as fault:
+        return KINDS[fault.kind], headers["expect"]
+    except AssertionError:
+        return "differs", headers["expect"]
+    return "ok", headers["expect"]
+
+
 def main(folder):
     held = 0
     for name in sorted(CHECKS):
         for case in sorted(os.listdir(folder + "/" + name)):
-            headers, values = load(folder + "/" + name + "/" + case)
-            verdict = "ok"
-            try:
-                CHECKS[name](headers, values)
-            except Fault as fault:
-                verdict = KINDS[fault.kind]
-            except AssertionError:
-                verdict = "differs"
-            if verdict == headers["expect"]:
+            with open(folder + "/" + name + "/" + case) as file:
+                verdict, expected = judge(name, file.read())
+            if verdict == expected:
                 held += 1
             else:
-                print(name, case, "expected", headers["expect"], "found", verdict)
+                print(name, case, "expected", expected, "found", verdict)
     print("held", held)
 
 
