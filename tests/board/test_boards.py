@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from blocktree.fault import Fault
+from blocktree_gateway.boards import describe
 from board.running import APPS, ROOT
 
 SECTIONS = {
@@ -45,6 +47,26 @@ def test_a_board_says_all_of_its_sections_and_nothing_else(name: str) -> None:
     assert tuple(map(int, board["firmware"]["minimum"].split("."))) >= (1, 25)
     assert board["limits"]["buffer"] <= board["limits"]["flash"] * 1024 // 8
     assert not board["links"]["tls"] or board["links"]["udp"]
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Generic ESP32 module with ESP32", "esp32"),
+        ("ESP32C3 module with ESP32C3", "esp32c3"),
+        ("Raspberry Pi Pico with RP2040", "pico"),
+        ("Raspberry Pi Pico W with RP2040", "pico-w"),
+        ("Raspberry Pi Pico 2 W with RP2350", "pico2-w"),
+    ],
+)
+def test_a_board_is_known_by_what_its_firmware_calls_it(said: str, name: str) -> None:
+    assert describe(ROOT / "boards", "", said)["board"]["name"] == name
+
+
+def test_a_board_that_nobody_described_is_to_be_named() -> None:
+    with pytest.raises(Fault, match="--board"):
+        describe(ROOT / "boards", "", "A Toaster with RP2040")
+    assert describe(ROOT / "boards", "pico", "A Toaster with RP2040")["board"]["name"] == "pico"
 
 
 def test_the_package_for_mip_lists_every_module_of_the_runtime() -> None:

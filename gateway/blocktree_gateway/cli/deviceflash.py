@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path as File
+from typing import Any
 
 import click
 
@@ -10,7 +12,7 @@ from blocktree.cli.output import say, size_text
 from blocktree.cli.places import here
 from blocktree.cli.progress import progress
 from blocktree.fault import Fault, Kind
-from blocktree_gateway.boards import boards_folder
+from blocktree_gateway.boards import boards_folder, describe
 from blocktree_gateway.cli.gateways import Port
 from blocktree_gateway.flashing import Board, Repl, compiled
 
@@ -22,9 +24,12 @@ _NETWORK_LINKS = [{"kind": "serial"}, {"kind": "tls"}, {"kind": "udp"}]
 @click.argument("port")
 @click.option("--app", default="climate", show_default=True, help="The app it comes with.")
 @click.option("--board", "kind", default="", help="Its name in boards/; guessed from what it says.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="For the app.")
 @click.option("--setup", default="", metavar="CODE", help="A setup code, to pair it by network.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be written.")
-def command(port: str, app: str, kind: str, setup: str, *, dry_run: bool) -> None:
+def command(
+    port: str, app: str, kind: str, settings: tuple[str, ...], setup: str, *, dry_run: bool
+) -> None:
     """Put the device runtime and an app on a board; only what changed is written.
 
     The board needs stock MicroPython 1.25 or newer (micropython.org/download): ESP32, ESP32-C3,
@@ -34,6 +39,7 @@ def command(port: str, app: str, kind: str, setup: str, *, dry_run: bool) -> Non
     Examples:
       bt device flash /dev/ttyACM0
       bt device flash /dev/ttyACM0 --app switch
+      bt device flash /dev/ttyUSB0 --set sensor=dht22 --set pin=4 --set every=10000
     """  # noqa: D301
     boards = boards_folder()
     app_folder = boards / "apps" / app
@@ -45,7 +51,8 @@ def command(port: str, app: str, kind: str, setup: str, *, dry_run: bool) -> Non
         board.judge()
         say(f"{board.machine}, MicroPython {'.'.join(map(str, board.version))}")
         files = dict(_files(boards, app_folder, File(work)))
-        files["/bt/config.json"] = _config(board, kind, app, setup)
+        described = describe(boards, kind, board.machine)
+        files["/bt/config.json"] = _config(board, described, app, setup, settings)
         files["/main.py"] = (boards / "runtime" / "main.py").read_bytes()
         total = sum(map(len, files.values()))
         if dry_run:
@@ -56,6 +63,25 @@ def command(port: str, app: str, kind: str, setup: str, *, dry_run: bool) -> Non
         repl.reset()
     say(f"{written} of {len(files)} files written ({size_text(total)} in all); the board restarts.")
     say(f"Next: bt device pair {port} /home/sensors/NAME")
+
+
+def _settings(pins: dict[str, Any], app: str, told: Sequence[str]) -> dict[str, Any]:
+    """What the app is told: the board's pins, and then what the user said."""
+    wired = {
+        "climate": {"sensor": "simulated", "pin": pins.get("sensor"), **pins},
+        "switch": {"pin": pins.get("led")},
+        "button": {"pin": pins.get("button")},
+    }
+    made: dict[str, Any] = dict(wired.get(app, pins))
+    for each in told:
+        name, sign, value = each.partition("=")
+        if not sign or not name:
+            raise Fault(Kind.USAGE, f"{each!r} is not NAME=VALUE", next_step="--set every=10000")
+        try:
+            made[name] = json.loads(value)
+        except json.JSONDecodeError:
+            made[name] = value
+    return made
 
 
 def _files(boards: File, app: File, work: File) -> list[tuple[str, bytes]]:
@@ -80,12 +106,15 @@ def _put(repl: Repl, files: dict[str, bytes]) -> int:
     return written
 
 
-def _config(board: Board, kind: str, app: str, setup: str) -> bytes:
+def _config(
+    board: Board, described: dict[str, Any], app: str, setup: str, settings: Sequence[str]
+) -> bytes:
     config: dict[str, object] = {
         "folder": "/bt",
-        "board": (kind or board.machine.split(" ")[0].lower())[:16],
+        "board": described["board"]["name"],
+        "buffer": described["limits"]["buffer"],
         "app": {"folder": "/bt/factory", "name": app},
-        "settings": {"sensor": "simulated"} if app == "climate" else {},
+        "settings": _settings(described["pins"], app, settings),
         "links": _NETWORK_LINKS if board.tls else _LINKS,
     }
     if setup:
