@@ -28,7 +28,7 @@ from torture.content import content_of, value_of
 
 SIZES = (200, 3000, 20_000, 150_000)  # of the registers of one age
 AGE_SECONDS = 6  # then new registers are used, so that each history can be judged
-PAUSE_SECONDS = 0.02  # between operations
+PAUSE_SECONDS = 0.06  # between operations
 PIECE = 1000  # by which a growing file grows
 GROWN_MAX = 400 * PIECE  # then another file grows, so that a long run does not fill the disks
 KEPT_MAX = 120  # files of one keeper
@@ -242,7 +242,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     """A client of the tree."""
     client = Client(load_user(settings), seeds=settings.seeds)
     try:
-        await client.start(find_seconds=60)
+        await client.start(find_seconds=180)
         files = await client.open_files(Limits(cache_bytes=16 << 20))
         yield Worker(settings, files)
     finally:
