@@ -67,6 +67,7 @@ log = logging.getLogger(__name__)
 AWAY_S = 60.0  # without a word
 RING_MAX = 256
 _FAREWELL_S = 0.2  # for a Bye to arrive
+CALLED_S = 5.0  # in which a device that called here may yet enter here
 LIVE_PROOF_S = 2.0  # for a device to show that its session here lives
 _CLOCK_MIN_MS = 1_735_689_600_000  # 2025: a gateway that does not know the time tells none
 _NO_FACE = Face((), ())
@@ -109,6 +110,7 @@ class DeviceActor(Actor):
         self._push: Push | None = None
         self._monitor = Monitor()
         self._heard_at: float | None = None
+        self.called_at = -CALLED_S  # when the device last looked for a gateway here
         self._asleep_until = 0.0
         self.trouble = ""
         self._hears: dict[type[Record], Callable[[Any], None]] = {
@@ -161,6 +163,7 @@ class DeviceActor(Actor):
         """A session is over."""
         if self.conversation is conversation:
             self.conversation = None
+            self.condition = "away"
             log.info("%s is away", self._name)
 
     def changed(self, known: Known) -> None:
@@ -276,6 +279,7 @@ class DeviceActor(Actor):
         assert self.keeper is not None
         if self.keeper.take(item):
             self._ring.append(item)
+            self.latest = f"boot {item.boot} seq {item.seq}"
             self._fresh.set()
             self._fresh = asyncio.Event()
 
@@ -377,6 +381,8 @@ class DeviceActor(Actor):
 
     async def _yield(self) -> Yielded:
         talk = self.conversation
+        if talk is None and self._loop.time() - self.called_at < CALLED_S:
+            raise Fault(Kind.BUSY, "it is just coming to another gateway", path=self._around.path)
         if talk is not None and not self.away:
             asked = self._loop.time()
             talk.wire.send(encode_probe(Purpose.SERVE, self.known.device.record.hint))

@@ -43,7 +43,7 @@ class Publisher:
     ) -> None:
         self._files = files
         self.place = place
-        self._reader = reader
+        self.reader = reader
         self._publish_s = publish_s
         self._columns: tuple[str, ...] = ()
         self._headed: dict[bytes, tuple[str, ...]] = {}  # the columns that a file has
@@ -88,7 +88,7 @@ class Publisher:
 
     def _open(self, entry: Entry) -> object:
         try:
-            return self._reader.open(entry)
+            return self.reader.open(entry)
         except Fault as fault:
             log.warning("not published: %s", fault)
             return None

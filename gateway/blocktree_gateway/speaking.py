@@ -112,6 +112,7 @@ class Speaking:
         """Who answers for a device that was heard; begins to claim it if nobody here does yet."""
         actor = self.held.get(known.id)
         if actor is not None:
+            actor.called_at = self._loop.time()
             return actor
         if known.belongs and not self.elsewhere(known):
             self.claim(known, heard=True)
@@ -146,6 +147,9 @@ class Speaking:
                 continue
             moved = self.path(known) != self._paths[device]
             actor.changed(known)
+            reader = self._reader(known)
+            if actor.publisher is not None and reader is not None:
+                actor.publisher.reader = reader
             if not known.belongs:
                 self._begin(self._part(device))
             elif moved:
@@ -202,6 +206,8 @@ class Speaking:
     async def _hold(self, known: Known, *, heard: bool) -> None:
         path, name = self.path(known), _actor_name(known.id)
         actor = DeviceActor(known, self._around)
+        if heard:
+            actor.called_at = self._loop.time()
         await self._runtime.spawn(name, actor)
         try:
             await self._take(path, name, actor, known, heard=heard)
@@ -215,6 +221,8 @@ class Speaking:
             await self._claims.withdraw(path)
             await self._runtime.stop(name)
             raise
+        if heard:
+            actor.called_at = self._loop.time()
         self.held[known.id], self._paths[known.id] = actor, path
 
     async def _take(
@@ -238,14 +246,18 @@ class Speaking:
         actor.commands.take_over(commands)
 
     async def _publisher(self, known: Known, stream: StreamFile) -> Publisher | None:
-        record = known.device.record
-        secrets = record.reading_secrets(self._reader_key)
-        if not secrets:
+        reader = self._reader(known)
+        if reader is None:
             return None
-        reader = Reader(record.device, secrets, record.principal)
         publisher = Publisher(self._devices.files, known.device.place, reader, self._publish_s)
         await publisher.catch_up(stream)
         return publisher
+
+    def _reader(self, known: Known) -> Reader | None:
+        """Opens the readings, if the user that the gateway runs for may."""
+        record = known.device.record
+        secrets = record.reading_secrets(self._reader_key)
+        return Reader(record.device, secrets, record.principal) if secrets else None
 
     def _lost(self, path: Path) -> None:
         for device, held in list(self._paths.items()):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import tty
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,7 @@ from blocktree_gateway.tree.smallfiles import Place, SmallFiles
 from blocktree_gateway.tree.streamfile import StreamFile
 from files.memory_store import MemoryStore, client
 from gateway.peer import Peer
+from keys.forge import drawn
 
 ROOT = Path(__file__).parent.parent.parent
 BOARDS = Path(os.environ.get("BT_BOARDS", ROOT / "boards"))
@@ -118,7 +120,9 @@ class House:
 
     async def gateway(self, name: str = "pi", **settings: Any) -> Gateway:
         """Start a gateway on this machine."""
-        who = process_credential(self.user, name, now=int(time.time()), draw=os.urandom)
+        who = process_credential(
+            self.user, name, now=int(time.time()), draw=drawn(zlib.crc32(name.encode()))
+        )
         runtime = Runtime(who.path)
         claims = MemoryClaims(self, runtime)
         files = client(self.store, name)
@@ -249,6 +253,15 @@ class House:
             return device if device.record.epoch == epoch else None
 
         return await until(there)
+
+    async def until_published(self, place: Place, seq: int) -> None:
+        """Wait until `last` tells of this reading or a later one."""
+
+        async def told() -> bool | None:
+            last = await self.devices.files.read((*place, b"last")) or b"seq -1"
+            return True if int(last.split()[-1]) >= seq else None
+
+        await until(told)
 
     async def until_unknown(self, gateway: Gateway, device: bytes) -> None:
         """Wait until a gateway speaks for a device no more."""

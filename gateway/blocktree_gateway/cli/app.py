@@ -47,7 +47,7 @@ def push(folder: FilePath, path: str, name: str, addresses: tuple[str, ...]) -> 
                 await opened.devices.files.write((*kept, member.encode()), data)
         return pushed
 
-    pushed = run(work, addresses)
+    pushed = run(work, addresses, leaderless=False)
     if pushed.kind:
         raise Fault(Kind(pushed.kind), f"the device refused the app: {pushed.sentence}", path=path)
     say(

@@ -43,7 +43,7 @@ def command(path: str, addresses: tuple[str, ...], *, as_json: bool) -> None:
             state = fault
         return Row(opened.tree, opened.device, state)
 
-    row = run(work, addresses)
+    row = run(work, addresses, leaderless=False)
     if as_json:
         print_json("device.inspect", as_dict(row))
         return

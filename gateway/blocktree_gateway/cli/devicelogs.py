@@ -35,7 +35,7 @@ def command(path: str, lines: int, addresses: tuple[str, ...], *, as_json: bool)
         rows = [row for told in proof.told if (row := _row(told)) is not None]
         return rows[-lines:]
 
-    rows = run(work, addresses)
+    rows = run(work, addresses, leaderless=False)
     if as_json:
         print_json("device.logs", {"path": path, "lines": rows})
         return

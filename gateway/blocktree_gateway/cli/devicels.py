@@ -59,7 +59,7 @@ def command(tree: str, addresses: tuple[str, ...], *, as_json: bool) -> None:
         states = await asyncio.gather(*(_state(opened, each) for each in found))
         return [Row(opened, each, state) for each, state in zip(found, states, strict=True)]
 
-    rows = run(work, addresses)
+    rows = run(work, addresses, leaderless=False)
     if as_json:
         print_json("device.ls", {"devices": [as_dict(row) for row in rows]})
         return

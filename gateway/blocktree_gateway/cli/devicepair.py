@@ -82,7 +82,7 @@ def command(
         return await _pair(session, place, where, setup, network, board)
 
     with Port(here(), where) if serial else nullcontext():
-        device = run(work, addresses)
+        device = run(work, addresses, leaderless=False)
     text = place_text(place.place, place.names)
     click.echo(f"paired {text}   device {fingerprint(device.record.device)}")
     say("The device shows the same fingerprint where it shows anything.")

@@ -35,5 +35,5 @@ def command(path: str, new_path: str, addresses: tuple[str, ...]) -> None:
             )
         await opened.devices.rename(opened.device, new.names)
 
-    run(work, addresses)
+    run(work, addresses, leaderless=False)
     say(f"It is {place_text(new.place, new.names)} now; {path} leads there.")

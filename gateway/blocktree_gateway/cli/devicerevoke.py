@@ -37,6 +37,6 @@ def command(
             raise Fault(Kind.EXISTS, "is revoked already", path=path)
         await opened.devices.revoke(opened.device, reason[:80], int(time.time()))
 
-    run(work, addresses)
+    run(work, addresses, leaderless=False)
     say(f"{path} is revoked: it is refused on contact, also if it is off now.")
     say(f"To take it back: bt device pair PORT|ADDR {path}")

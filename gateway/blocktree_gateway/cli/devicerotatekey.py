@@ -45,7 +45,7 @@ def command(path: str, addresses: tuple[str, ...]) -> None:
                 return epoch, True
         return epoch, False
 
-    epoch, done = run(work, addresses)
+    epoch, done = run(work, addresses, leaderless=False)
     if done:
         say(f"{path} has its new keys (epoch {epoch}).")
     else:

@@ -61,7 +61,7 @@ def command(
         opened = await open_device(session, path)
         return await load_proof(opened, None if verify else begin_ms)
 
-    proof = run(work, addresses)
+    proof = run(work, addresses, leaderless=False)
     shown = [t for t in proof.readings if begin_ms is None or (t.time_ms or 0) >= begin_ms]
     if as_json:
         print_json("history", _as_dict(path, shown, proof if verify else None))

@@ -44,7 +44,15 @@ class OpenDevice:
         Raises:
             Fault: UNREACHABLE, saying what to start; what the gateway says.
         """
-        runtime = self.tree.client.runtime
+        runtime, record = self.tree.client.runtime, self.device.record
+        if not record.belongs:
+            reason = f": {record.reason}" if record.reason else ""
+            raise Fault(
+                Kind.DENIED,
+                f"was revoked{reason}",
+                path=self.text,
+                next_step=f"take it back: bt device pair PORT|ADDR {self.text}",
+            )
         try:
             return await runtime.ask(self.path, message, expect, timeout=timeout)
         except Fault as fault:

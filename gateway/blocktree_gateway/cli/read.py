@@ -40,7 +40,7 @@ def command(path: str, addresses: tuple[str, ...], *, follow: bool, as_json: boo
         opened = await open_device(session, path)
         await _read(opened, follow=follow, show=show)
 
-    run(work, addresses)
+    run(work, addresses, leaderless=False)
 
 
 async def _read(

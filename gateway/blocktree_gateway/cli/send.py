@@ -1,4 +1,7 @@
-"""`bt send PATH Led.set on`: have a device do something, and say when it did."""
+"""`bt send PATH Led.set on`: have a device do something, and say when it did.
+
+Registered in `blocktree.commands`, where `bt send` finds it.
+"""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +9,6 @@ from collections.abc import Sequence
 import cbor2
 import click
 
-from blocktree.cli.asking import address_option
 from blocktree.cli.output import duration_text, say
 from blocktree.cli.session import Session, run
 from blocktree.fault import Fault, Kind
@@ -17,27 +19,6 @@ from blocktree_gateway.stream.columns import time_text
 _YES = {"on": True, "true": True, "yes": True, "1": True}
 _NO = {"off": False, "false": False, "no": False, "0": False}
 _SLACK_S = 5.0
-
-
-@click.command("send")
-@click.argument("path")
-@click.argument("name", metavar="MESSAGE.VERB")
-@click.argument("words", nargs=-1, metavar="[ARGUMENT]...")
-@click.option("--timeout", default=8.0, metavar="SECONDS", help="Wait so long for its answer.")
-@address_option
-def command(
-    path: str, name: str, words: tuple[str, ...], timeout: float, addresses: tuple[str, ...]
-) -> int:
-    """Have a device do something; its answer says what came of it, and when it was done.
-
-    A command to a device that is away waits for it, for a day at most.
-
-    \b
-    Examples:
-      bt send /home/lamps/desk Led.set on
-      bt send /home/sensors/attic Climate.every 30
-    """  # noqa: D301
-    return send(path, name, words, timeout, addresses)
 
 
 def send(
@@ -56,7 +37,7 @@ def send(
         perform = Perform(name, arguments, int(timeout * 1000))
         return await opened.ask(perform, Performed, timeout + _SLACK_S), bool(state.link)
 
-    performed, here = run(work, addresses)
+    performed, here = run(work, addresses, leaderless=False)
     if performed.kind == Kind.BUSY and not here:
         say(f"{path} is away: the command waits for it, and is done once when it is back.")
         return 0
