@@ -9,7 +9,7 @@ from blocktree.fault import Fault, Kind
 from blocktree_gateway.messages import APP_BYTES_MAX
 
 MEMBERS_MAX: Final = 16
-TABLE_BYTES_MAX: Final = 4 << 10
+TABLE_BYTES_MAX: Final = 2 << 10
 TABLE: Final = "contract.tbl"
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.]{0,31}")
 _SKIPPED = {"contract.py", "readme.md"}  # for people and for the host
@@ -32,7 +32,7 @@ def pack_app(members: Mapping[str, bytes]) -> bytes:
     if ("app.py" in members) == ("app.mpy" in members):
         raise Fault(Kind.USAGE, "an app has either app.py or app.mpy")
     if len(members) > MEMBERS_MAX or len(members.get(TABLE, b"")) > TABLE_BYTES_MAX:
-        raise Fault(Kind.TOO_LARGE, f"an app has at most {MEMBERS_MAX} files, 4 KiB of contract")
+        raise Fault(Kind.TOO_LARGE, f"an app has at most {MEMBERS_MAX} files, 2 KiB of contract")
     packed = b"".join(
         bytes([len(name)]) + name.encode() + len(content).to_bytes(4) + content
         for name, content in members.items()
