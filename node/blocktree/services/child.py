@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _MODULE = "blocktree_service"
 _CRASHES_MAX = 3  # in a minute; then the node starts another process, later and later
 _SAVE_S = 12.0
+_LAST_WORDS_S = 0.05
 _R = TypeVar("_R", bound=Record)
 
 
@@ -48,6 +49,7 @@ class Door:
         self.pipe = pipe
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self.doubt = asyncio.Event()  # what is kept is not known: begin anew
 
     async def ask(self, make: Callable[[int], Record], timeout_s: float) -> bytes:
         """Send what `make(number)` gives and wait for the answer."""
@@ -74,8 +76,14 @@ class Door:
             answer.set_exception(decode(frame.failure, Failure).fault())
 
     async def keep(self, serial: int, state: bytes) -> None:
-        """Keep a state."""
-        await self.ask(partial(_save, serial, state), _SAVE_S)
+        """Keep a state. When it is not known whether that was done, this life is over."""
+        try:
+            await self.ask(partial(_save, serial, state), _SAVE_S)
+        except Fault as fault:
+            if fault.kind is not Kind.TOO_LARGE:
+                log.warning("what is kept is not known any more: %s", fault)
+                self.doubt.set()
+            raise
 
 
 class Outcome:
@@ -195,23 +203,17 @@ async def play(pipe: Pipe) -> int:
     state = State(begin.serial, begin.state, door.keep)
     cls = load_class(begin.source, begin.file, begin.cls)
     make = partial(_make, cls, state)
-    failed = asyncio.Event()
-
-    async def listen() -> None:
-        try:
-            await _listen(pipe, door, runtime, begin.actor)
-        finally:
-            failed.set()
-
-    listening = asyncio.create_task(listen())
+    listening = asyncio.create_task(_listen(pipe, door, runtime, begin.actor))
     await runtime.spawn(begin.actor, make, restarts=Restarts(_CRASHES_MAX))
     pipe.send(Begun())
     watched = asyncio.create_task(_ended(runtime, begin.actor))
-    await asyncio.wait({listening, watched}, return_when=asyncio.FIRST_COMPLETED)
-    code = 1 if watched.done() else 0
-    for task in (listening, watched):
+    doubted = asyncio.create_task(_doubted(door))
+    tasks = (listening, watched, doubted)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    code = 1 if watched.done() else 3 if doubted.done() else 0
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(listening, watched, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     await runtime.close()
     return code
 
@@ -274,6 +276,11 @@ def _cell(runtime: Runtime, name: str) -> Cell:
 async def _ended(runtime: Runtime, name: str) -> None:
     while runtime.find(name) is not None:  # noqa: ASYNC110 - it ends once, in the process's life
         await asyncio.sleep(0.1)
+
+
+async def _doubted(door: Door) -> None:
+    await door.doubt.wait()
+    await asyncio.sleep(_LAST_WORDS_S)  # for the refusal to go out
 
 
 def _send(to: Address | Path, message: Record, timeout_s: float, number: int) -> Send:

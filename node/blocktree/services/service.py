@@ -33,7 +33,8 @@ class State:
         """Keep a value of plain data (None, numbers, text, bytes, lists, dicts).
 
         When it returns, the value is durable on a quorum and `value` is it. When it raises,
-        `value` is as before, and whether the new one was kept is open, except for CONFLICT.
+        whether it was kept may be open: then the process ends, and another begins with what was
+        kept. So let what it raises be the answer.
 
         Raises:
             Fault: CONFLICT if another acts in this actor's place; TOO_LARGE over 16 KiB;

@@ -62,28 +62,13 @@ class Steward:
     async def _run(self, registry: Registry, file: FileId, load: Counter[Path]) -> None:
         state, now = self._replica.tree.sectors, self._replica.host.clock()
         running = _read(state, file)
-        held = None if running is None else state.holding(running.path)
-        if running is None or (held is not None and registry.alive(running.path, now)):
+        if running is None:
             return
-        chosen = registry.choose(running.on, load, now)
-        if chosen is None:
-            return
-        process, session, principal = chosen
-        epoch = 0 if held is None else held.epoch
-        now_ns = self._replica.host.now_ns()
-        command = Claim(
-            running.path,
-            principal,
-            process,
-            actor_name(running.path, file),
-            session,
-            epoch,
-            now_ns,
-            file,
-        )
-        if await self._change(registry, command, same=held is None):
-            load[process] += 1
-            log.info("%s runs on %s", running.path, process)
+        held = state.holding(running.path)
+        command = claim_for(running, file, held, registry, load, now)
+        if command is not None and await self._change(registry, command, same=held is None):
+            load[command.process] += 1
+            log.info("%s runs on %s", running.path, command.process)
 
     async def _release(self, registry: Registry, path: Path, holding: Holding) -> None:
         if not registry.alive(path, self._replica.host.clock()):
@@ -106,6 +91,25 @@ class Steward:
         if fault_of is not None:
             log.warning("%s is not run: %s", path, fault_of)
         return fault_of is None
+
+
+def claim_for(  # noqa: PLR0917 - all that the choice depends on
+    running: Running,
+    file: FileId,
+    held: Holding | None,
+    registry: Registry,
+    load: Counter[Path],
+    now: float,
+) -> Claim | None:
+    """Who is to run a service now; None if it runs, or if there is nobody to run it."""
+    if held is not None and registry.alive(running.path, now):
+        return None
+    chosen = registry.choose(running.on, load, now)
+    if chosen is None:
+        return None
+    process, session, principal = chosen
+    name, epoch = actor_name(running.path, file), held.epoch if held is not None else 0
+    return Claim(running.path, principal, process, name, session, epoch, 0, file)
 
 
 def actor_name(path: Path, file: FileId) -> str:
