@@ -184,15 +184,15 @@ class Story:
             Violation: naming the promise that was broken, and the seed.
         """
         self.world.after(0, self._add)
-        self.world.run(int(self.world.dice.uniform(7, 9) * SECOND))
-        before = len(self.acts)
+        begun = self.world.run(20 * SECOND, lambda: bool(self.answered))
+        self.world.run(self.world.now + int(self.world.dice.uniform(0, 3) * SECOND))
         alone = self.world.dice.choice((self._holder(), self.world.dice.choice(_NAMES)))
         self.network.split([alone])
         self.world.run(self.world.now + int(self.world.dice.uniform(4, 11) * SECOND))
         self.network.mend()
         self.world.run(self.world.now + 7 * SECOND)
         goal = len(self.answered) + 2
-        if not before or not self.world.run(
+        if not begun or not self.world.run(
             self.world.now + 20 * SECOND, lambda: len(self.answered) >= goal
         ):
             raise Violation(f"seed {self.world.seed}: the counter is not served")
