@@ -95,3 +95,20 @@ def test_no_bytes_give_anything_but_a_record_or_a_fault(data: bytes) -> None:
         assert fault.kind is Kind.MALFORMED  # noqa: PT017
     else:
         assert encode(value) == data
+
+
+def test_another_encoding_is_refused_only_where_bytes_count() -> None:
+    exact = encode(LEAF)
+    assert exact.endswith(b"\x02")
+    longer = exact[:-1] + b"\x18\x02"  # the same number in two bytes
+    with pytest.raises(Fault, match="canonical"):
+        decode(longer, Leaf)
+    assert decode(longer, Leaf, exact=False) == LEAF
+
+
+@given(st.binary(max_size=200))
+def test_reading_without_comparing_gives_a_record_or_a_fault(data: bytes) -> None:
+    try:
+        decode(data, Record, exact=False)
+    except Fault as fault:
+        assert fault.kind is Kind.MALFORMED  # noqa: PT017

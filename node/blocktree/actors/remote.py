@@ -69,9 +69,14 @@ def encode_route(to: str, sender: str, path: str = "", epoch: int = 0) -> bytes:
     return encode(PathRoute(path, epoch, sender) if path else Route(to, sender))
 
 
+def encode_head(form: Form, number: int, route: bytes) -> bytes:
+    """What goes before the encoded message in the head of a frame."""
+    return _HEAD.pack(form, number, len(route)) + route
+
+
 def encode_message(form: Form, number: int, route: bytes, message: Record) -> bytes:
     """The head of a frame."""
-    return _HEAD.pack(form, number, len(route)) + route + encode(message)
+    return encode_head(form, number, route) + encode(message)
 
 
 def split_head(head: bytes) -> tuple[int, int, bytes, bytes]:
@@ -96,7 +101,7 @@ def read_message(data: bytes, body: Body) -> Record:
     Raises:
         Fault: MALFORMED.
     """
-    message = decode(data, Record)
+    message = decode(data, Record, exact=False)
     return with_body(message, body) if len(body) else message
 
 

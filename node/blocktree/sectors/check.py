@@ -74,13 +74,16 @@ def check_header(header: Header) -> None:
         raise Fault(Kind.TOO_LARGE, "a header with a part over its limit", path=header.file.hex())
 
 
-def read_transaction(encoded: bytes) -> Checked:
+def read_transaction(encoded: bytes, *, exact: bool = False) -> Checked:
     """Decode a transaction and check its form; signatures are checked by `check_commit`.
+
+    Only headers are signed and hashed, so only theirs is a canonical form, and like signatures it
+    is judged by the leader and by every reader: that is what `exact` asks for.
 
     Raises:
         Fault: MALFORMED or TOO_LARGE, naming the file.
     """
-    transaction = decode(encoded, Transaction)
+    transaction = decode(encoded, Transaction, exact=False)
     changes = transaction.changes
     if not 0 < len(changes) <= CHANGES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a transaction of {len(changes)} changes")
@@ -88,7 +91,7 @@ def read_transaction(encoded: bytes) -> Checked:
         raise Fault(Kind.MALFORMED, "a transaction that changes a file twice")
     if sum(len(change.blobs) for change in changes) > BLOBS_MAX:
         raise Fault(Kind.TOO_LARGE, "a transaction with too many blobs")
-    return Checked(transaction, tuple([_read_change(change) for change in changes]))
+    return Checked(transaction, tuple([_read_change(change, exact) for change in changes]))
 
 
 def check_commit(encoded: bytes, writer: Principal) -> Checked:
@@ -97,14 +100,14 @@ def check_commit(encoded: bytes, writer: Principal) -> Checked:
     Raises:
         Fault: as `read_transaction`; DENIED for another writer's header, DAMAGED for a signature.
     """
-    checked = read_transaction(encoded)
+    checked = read_transaction(encoded, exact=True)
     for signed in checked.headers:
         if signed is not None:
             verify_header(signed, writer)
     return checked
 
 
-def _read_change(change: Change) -> SignedHeader | None:
+def _read_change(change: Change, exact: bool) -> SignedHeader | None:  # noqa: FBT001
     if len(change.file) != 16:
         raise Fault(Kind.MALFORMED, "a change of no file")
     where = change.file.hex()
@@ -119,7 +122,7 @@ def _read_change(change: Change) -> SignedHeader | None:
     if len(set(change.blobs)) != len(change.blobs):
         raise Fault(Kind.MALFORMED, "a change that introduces a blob twice", path=where)
     try:
-        signed = load_header(change.header)
+        signed = load_header(change.header, exact=exact)
         check_header(signed.header)
     except Fault as fault:
         raise fault.at(where) from None

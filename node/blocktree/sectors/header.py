@@ -86,15 +86,17 @@ class SignedHeader:
     digest: bytes  # SHA-256 of `encoded`, 32 bytes: what the next version names as `previous`
 
 
-def load_header(encoded: bytes) -> SignedHeader:
+def load_header(encoded: bytes, *, exact: bool = True) -> SignedHeader:
     """Read a header; its signature and form are not judged here (`verify_header`, `check`).
+
+    A replica reads what its leader has read before, and need not be `exact` (`wire.decode`).
 
     Raises:
         Fault: MALFORMED if the bytes are not a signed header, TOO_LARGE over HEADER_BYTES_MAX.
     """
     if len(encoded) > HEADER_BYTES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a header of {len(encoded)} bytes")
-    header = decode(encoded, Header)
+    header = decode(encoded, Header, exact=exact)
     if encoded[-_TAIL:] != _SIGNATURE_FIELD + header.signature:  # as when it is left out
         raise Fault(Kind.MALFORMED, "a header without a signature")
     return SignedHeader(header, encoded, sha256(encoded).digest())

@@ -70,7 +70,7 @@ class SectorState:
             row = self._table.get(header_key(file))
             if row is None:
                 return None
-            known = load_header(row)
+            known = load_header(row, exact=False)
             self._remember(known)
         return known
 
@@ -218,7 +218,7 @@ class SectorState:
             return None
         past = self._table.get(past_key(file, int.from_bytes(row)))
         assert past is not None, "a tombstone stays while its file has past versions"
-        return load_header(past[U64_BYTES:])
+        return load_header(past[U64_BYTES:], exact=False)
 
     def _write(
         self, file: FileId, signed: SignedHeader | None, before: SignedHeader | None, time_ns: int

@@ -92,7 +92,7 @@ def decode_command(payload: bytes) -> Command:
     Raises:
         Fault: MALFORMED if it is not a command.
     """
-    command = decode(payload, Record)
+    command = decode(payload, Record, exact=False)
     if not isinstance(command, Command):
         raise Fault(Kind.MALFORMED, f"{type(command).__name__} is not a command")
     return command

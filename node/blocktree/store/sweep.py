@@ -36,7 +36,7 @@ _GONE = hashlib.sha256(b"blocktree: swept before").digest()  # the only slot of 
 
 
 def _tree(encoded: bytes) -> Tree:
-    return tree_of(load_header(encoded).header) if encoded else Tree()
+    return tree_of(load_header(encoded, exact=False).header) if encoded else Tree()
 
 
 class Sweeper:
@@ -103,7 +103,7 @@ class Sweeper:
 
     async def _version(self, key: bytes, row: bytes) -> None:
         dropped = read_dropped(row)
-        header = load_header(dropped.old).header
+        header = load_header(dropped.old, exact=False).header
         walk = Difference(tree_of(header), _tree(dropped.successor))
         pages: list[Digest] = []
         while wanted := walk.missing():

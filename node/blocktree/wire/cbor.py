@@ -16,7 +16,8 @@ Write = Callable[[Any], bytes]
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY = 0x00, 0x20, 0x40, 0x60, 0x80
 _FALSE, _TRUE, NULL = b"\xf4", b"\xf5", b"\xf6"
 _ONE = [bytes([first]) for first in range(256)]
-_SMALL = [_ONE[n] if n < 24 else bytes([24, n]) for n in range(256)]  # unsigned integers
+SMALL = [_ONE[n] if n < 24 else bytes([24, n]) for n in range(256)]  # unsigned integers
+SHORT = [bytes([0x40 | n]) if n < 24 else bytes([0x58, n]) for n in range(256)]  # before bytes
 _FEW = 8
 _FLOAT = struct.Struct("!d")
 
@@ -37,7 +38,7 @@ def head(major: int, size: int) -> bytes:
 def write_int(value: int) -> bytes:
     """An integer of -2^63 … 2^64 - 1; also an enum's member."""
     if 0 <= value < 256:
-        return _SMALL[value]
+        return SMALL[value]
     return head(_UNSIGNED, value) if value >= 0 else head(_NEGATIVE, -1 - value)
 
 

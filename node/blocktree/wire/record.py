@@ -3,7 +3,8 @@
 `@record(code)` compiles a writer and a reader from the annotations once, so a record costs a few
 concatenations on the way out, and one library call and a type check a field on the way in. What
 decodes is exactly what would have been encoded: `decode` writes it again and compares, which
-refuses tags, indefinite lengths, over-long integers and trailing bytes at once.
+refuses tags, indefinite lengths, over-long integers and trailing bytes at once. Writing is half of
+the cost, so it is left out (`exact=False`) where nobody signed or hashed the record's own bytes.
 
 A class may declare one `Body` field (`body_field()`): it travels raw beside the record in its frame
 and never passes through CBOR.
@@ -43,6 +44,7 @@ class _Codec:
     write: Write
     read: Callable[[list[Any]], Any]
     body: str | None
+    attach: Callable[[Any, Body], Any] | None = None  # the same record with this body
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,16 +101,21 @@ def encode(value: Record) -> bytes:
     return _codecs[value.record_code].write(value)
 
 
-def decode(data: Body, expected: type[_T]) -> _T:
+def decode(data: Body, expected: type[_T], *, exact: bool = True) -> _T:
     """Read one record of class `expected` (or of any class, for `Record`).
 
+    Args:
+        data: the bytes of the record, and nothing behind them.
+        expected: the class.
+        exact: whether other encodings than the canonical one are refused.
+
     Raises:
-        Fault: MALFORMED if the bytes are not the canonical encoding of such a record.
+        Fault: MALFORMED if the bytes are not the encoding of such a record.
     """
     try:
         plain = cbor2.loads(data, max_depth=_DEPTH_MAX, allow_indefinite=False)
         value = _open_record(plain)
-        canonical = _close_record(value) == data or cbor2.dumps(plain) == data
+        canonical = not exact or _close_record(value) == data or cbor2.dumps(plain) == data
     except Fault:
         raise
     except (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError) as cause:
@@ -139,12 +146,12 @@ def with_body(value: _R, body: Body) -> _R:
     Raises:
         Fault: MALFORMED if there is a body but the class declares none.
     """
-    name = _codecs[value.record_code].body
-    if name is None:
+    attach = _codecs[value.record_code].attach
+    if attach is None:
         if len(body):
             raise Fault(Kind.MALFORMED, f"{type(value).__name__} does not carry a body")
         return value
-    return typing.cast(_R, dataclasses.replace(typing.cast(Any, value), **{name: body}))
+    return typing.cast(_R, attach(value, body))
 
 
 def _compile(cls: type, code: int) -> _Codec:
@@ -160,7 +167,14 @@ def _compile(cls: type, code: int) -> _Codec:
         _compile_writer(code, names, fields),
         _compile_reader(cls, needed, fields),
         bodies[0] if bodies else None,
+        _compile_attach(cls, names) if bodies else None,
     )
+
+
+def _compile_attach(cls: type, names: list[str]) -> Callable[[Any, Body], Any]:
+    """The body is the last field, so a record with one is made by position."""
+    source = f"lambda v, body: cls({', '.join([f'v.{name}' for name in names])}, body)"
+    return typing.cast("Callable[[Any, Body], Any]", eval(source, {"cls": cls}))  # noqa: S307
 
 
 def _compile_writer(code: int, names: list[str], fields: list[_Field]) -> Write:
@@ -168,14 +182,24 @@ def _compile_writer(code: int, names: list[str], fields: list[_Field]) -> Write:
     scope: dict[str, Any] = {f"w{i}": field.write for i, field in enumerate(fields)}
     scope |= {
         "head": cbor.head,
+        "short": cbor.SHORT,
+        "small": cbor.SMALL,
         "first": cbor.array_head(len(names) + 1) + cbor.write_int(code),
     }
     parts = [
-        f"head(0x40, len(v.{name})), v.{name}" if field is _BYTES_FIELD else f"w{i}(v.{name})"
-        for i, (name, field) in enumerate(zip(names, fields, strict=True))
+        _written(name, i, field) for i, (name, field) in enumerate(zip(names, fields, strict=True))
     ]
     source = f"lambda v: b''.join(({', '.join(['first', *parts])},))"
     return typing.cast(Write, eval(source, scope))  # noqa: S307 - our own field names only
+
+
+def _written(name: str, number: int, field: _Field) -> str:
+    """The expression that writes one field; what is small is looked up instead of worked out."""
+    if field is _BYTES_FIELD:
+        return f"short[n] if (n := len(v.{name})) < 256 else head(0x40, n), v.{name}"
+    if field is _INT_FIELD:
+        return f"small[n] if 0 <= (n := v.{name}) < 256 else w{number}(n)"
+    return f"w{number}(v.{name})"
 
 
 def _compile_reader(cls: type, needed: int, fields: list[_Field]) -> Callable[[list[Any]], Any]:
@@ -248,12 +272,13 @@ def _read_int(item: Any) -> Any:
 
 
 _BYTES_FIELD = _Field(cbor.write_bytes, _read_scalar(bytes), "type({0}) is bytes")
+_INT_FIELD = _Field(
+    cbor.write_int,
+    _read_int,
+    f"type({{0}}) is int and {_INTEGER_MIN} <= {{0}} <= {_INTEGER_MAX}",
+)
 _SCALARS: dict[Any, _Field] = {
-    int: _Field(
-        cbor.write_int,
-        _read_int,
-        f"type({{0}}) is int and {_INTEGER_MIN} <= {{0}} <= {_INTEGER_MAX}",
-    ),
+    int: _INT_FIELD,
     bytes: _BYTES_FIELD,
     str: _Field(cbor.write_text, _read_scalar(str), "type({0}) is str"),
     bool: _Field(cbor.write_bool, _read_scalar(bool), "type({0}) is bool"),
