@@ -5,6 +5,7 @@ process and over real links.
 """
 
 from blocktree.actors.actor import Actor, Call, Done, plays, receives
+from blocktree.actors.later import Later
 from blocktree.actors.runtime import Runtime
 from blocktree.actors.supervision import Restarts
 from blocktree.actors.timers import Timer
@@ -19,6 +20,7 @@ __all__ = [
     "Done",
     "Down",
     "Lane",
+    "Later",
     "Restarts",
     "Runtime",
     "Timer",

@@ -23,9 +23,11 @@ from blocktree.actors.conversations import (
     Talk,
     Talks,
     broken,
+    move,
     stopped,
     tables_of,
 )
+from blocktree.actors.later import Later
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.supervision import FOREVER, Restarts, Supervision
 from blocktree.actors.timers import Timers
@@ -78,7 +80,7 @@ class Cell:
         self._talks: Talks | None = None
         self._says: frozenset[type] = frozenset()  # what its contracts let it say first
         self._use(actor)
-        self._later: dict[asyncio.Future[Record | None], Answer | None] = {}
+        self._later: dict[asyncio.Future[Record | None] | Later[Any], Answer | None] = {}
         self._later_less: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -264,11 +266,25 @@ class Cell:
         talk: Talk | None = None,
         following: Following | None = None,
     ) -> None:
+        if type(result) is Later and following is None:
+            self._later[result] = answer
+            result.tell(functools.partial(self._answered, result))
+            return
         later = asyncio.ensure_future(cast("Awaitable[Record | None]", result))
         self._later[later] = answer
         later.add_done_callback(self._came)
         if talk is not None and following is not None:
-            later.add_done_callback(functools.partial(_move, talk, talk.table, following))
+            later.add_done_callback(functools.partial(move, talk, talk.table, following))
+
+    def _answered(self, later: Later[Any], outcome: Record | Fault) -> None:
+        """A promised answer is there, in the middle of what somebody else does."""
+        answer = self._later.pop(later)
+        if self._later_less is not None and not self._later_less.done():
+            self._later_less.set_result(None)
+        if isinstance(outcome, Fault):
+            refuse(answer, outcome)
+        elif answer is not None and not answer.done():
+            answer.set_result(outcome)
 
     def _came(self, later: asyncio.Future[Record | None]) -> None:
         """A promised answer is there."""
@@ -357,15 +373,6 @@ class Cell:
 def _in_bytes(method: Method, actor: Actor, message: Record, call: Call) -> Any:
     """An actor that passes messages on takes those of its own process as bytes, too."""
     return method(actor, Opaque(encode(message)), call)
-
-
-def _move(
-    talk: Talk, pending: Table, following: Following, later: "asyncio.Future[Record | None]"
-) -> None:
-    """A promised answer decides what follows, unless the conversation has ended meanwhile."""
-    if talk.table is pending:
-        good = not later.cancelled() and later.exception() is None
-        talk.table = following.after(later.result()) if good else following.refused
 
 
 def refuse(answer: Answer | None, fault: Fault) -> None:

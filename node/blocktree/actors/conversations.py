@@ -5,6 +5,7 @@ of message to method and following table. A receive is then the look-up it would
 table of the conversation. Roles in which nothing ever changes have one table for everybody.
 """
 
+import asyncio
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -267,3 +268,12 @@ def _forking(method: Method, following: Following) -> Method:
             return Fork(None, following, fault)
 
     return fork
+
+
+def move(
+    talk: Talk, pending: Table, following: Following, later: "asyncio.Future[Record | None]"
+) -> None:
+    """A promised answer decides what follows, unless the conversation has ended meanwhile."""
+    if talk.table is pending:
+        good = not later.cancelled() and later.exception() is None
+        talk.table = following.after(later.result()) if good else following.refused

@@ -14,6 +14,7 @@ from blocktree.actors.remote import (
     RemoteAnswer,
     Way,
     Wire,
+    encode_head,
     encode_message,
     encode_route,
     read_message,
@@ -24,7 +25,7 @@ from blocktree.keys import Identity
 from blocktree.link import Failure, Lane, Link, Links
 from blocktree.link.link import again
 from blocktree.names import Address, Path
-from blocktree.wire import Body, Opaque, Record, body_of, carries_body, decode
+from blocktree.wire import Body, Opaque, Record, body_of, carries_body, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,13 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._routes: dict[tuple[str, str, str, int], bytes] = {}
         self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
+        self._told_last: Record | None = None  # without a body, so not large
+        self._told_encoded = b""
+        self._delivering = False  # more frames that came together may follow
+        self._after: list[Callable[[], None]] = []
         links.on_frame = self._received
         links.on_close = self._lost
+        links.on_pause = self._paused
 
     async def close(self) -> None:
         """Stop making links."""
@@ -64,6 +70,13 @@ class Delivery:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call it when all that came together is delivered, else in the next turn of the loop."""
+        if self._delivering:
+            self._after.append(callback)
+        else:
+            self._loop.call_soon(callback)
 
     # ---- out
 
@@ -107,8 +120,14 @@ class Delivery:
         Raises:
             Fault: as `Link.send`.
         """
-        head = encode_message(Form.TELL, 0, self._route(to, sender), message)
-        link.send(head, body_of(message))
+        body = body_of(message)
+        if message is self._told_last:  # to several nodes, one after the other
+            encoded = self._told_encoded
+        else:
+            encoded = encode(message)
+            if not len(body):
+                self._told_last, self._told_encoded = message, encoded
+        link.send(encode_head(Form.TELL, 0, self._route(to, sender)) + encoded, body)
 
     async def ask(
         self,
@@ -164,6 +183,7 @@ class Delivery:
 
     def _received(self, link: Link, head: bytes, body: Body) -> None:
         """A frame came: for an actor, or for an ask that waits."""
+        self._delivering = True
         form, number, route, data = split_head(head)
         size = len(head) + len(body)
         if form == Form.TELL:
@@ -177,6 +197,12 @@ class Delivery:
                 _settle(waiting, form, data, body)
         else:
             raise Fault(Kind.MALFORMED, f"no frame has the form {form}")
+
+    def _paused(self) -> None:
+        self._delivering = False
+        after, self._after = self._after, []
+        for callback in after:
+            callback()
 
     def _told(self, link: Link, route: bytes, data: bytes, body: Body, answer: Receipt) -> None:
         try:

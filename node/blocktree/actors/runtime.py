@@ -57,6 +57,8 @@ class Runtime:
         )
         if self._delivery is not None:
             self._delivery.on_lost = self.household.watches.lost
+        # Calls what must not raise when all that came together is delivered, or in the next turn.
+        self.soon = self._delivery.soon if self._delivery else self._loop.call_soon
 
     # ---- actors
 

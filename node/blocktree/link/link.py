@@ -51,6 +51,7 @@ CONTROL_LIMITS = Limits(
 BULK_LIMITS = Limits()
 OnFrame = Callable[["Link", bytes, Body], None]
 OnClose = Callable[["Link", Fault], None]
+OnPause = Callable[[], None]
 
 
 def again(fault: Fault) -> Fault:
@@ -63,6 +64,10 @@ def _refuse_frame(_link: "Link", _head: bytes, _body: Body) -> None:
 
 
 def _ignore_close(_link: "Link", _fault: Fault) -> None:
+    pass
+
+
+def _ignore_pause() -> None:
     pass
 
 
@@ -80,7 +85,8 @@ class Link(asyncio.BufferedProtocol):
     """One connection; made by `dial` and `Listener`, open once `peer` is known.
 
     Set `on_frame` and `on_close` in the callback that hands the link over: the first frames may
-    already be waiting. Neither may raise.
+    already be waiting. `on_pause` is told when all frames that came together are delivered. None of
+    them may raise.
     """
 
     peer: Identity
@@ -90,6 +96,7 @@ class Link(asyncio.BufferedProtocol):
     def __init__(self, opening: Opening) -> None:
         self.on_frame: OnFrame = _refuse_frame
         self.on_close: OnClose = _ignore_close
+        self.on_pause: OnPause = _ignore_pause
         self.dialled = False  # whether this side made the connection
         self.closed: Fault | None = None
         self._opening = opening
@@ -258,6 +265,7 @@ class Link(asyncio.BufferedProtocol):
             self.close(Fault(Kind.FAILED, "a frame broke its receiver"))
         finally:
             self._delivering = False
+            self.on_pause()
             if self._pending and not self._ended():
                 self._write_pending()
             self._prompt = not self._crowded

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.link.frames import Lane
-from blocktree.link.link import Link, OnClose, OnFrame, again
+from blocktree.link.link import Link, OnClose, OnFrame, OnPause, again
 from blocktree.link.opening import Side, dial
 from blocktree.names import Path
 
@@ -44,7 +44,9 @@ class _Rest:
 
 
 class Links:
-    """The pool. Set `on_frame` and `on_close` before the first link; `adopt` what listeners open.
+    """The pool. Set `on_frame`, `on_close` and `on_pause` before the first link.
+
+    `adopt` what listeners open.
 
     Args:
         side: who we are and whom we admit.
@@ -64,6 +66,7 @@ class Links:
         self.sources = list(sources)
         self.on_frame: OnFrame = _unwanted
         self.on_close: OnClose = _unnoticed
+        self.on_pause: OnPause = _no_pause
         self._dice = dice
         self._clock = clock or asyncio.get_running_loop().time
         self._links: dict[tuple[Path, Lane], list[Link]] = {}
@@ -129,6 +132,7 @@ class Links:
         self._resting.pop(link.peer.path, None)
         link.on_frame = self.on_frame
         link.on_close = self._closed
+        link.on_pause = self.on_pause
 
     def refresh(self, peer: Path) -> None:
         """Something new is known about that peer: the next attempt may come at once."""
@@ -258,4 +262,8 @@ def _unwanted(_link: Link, _head: bytes, _body: object) -> None:
 
 
 def _unnoticed(_link: Link, _fault: Fault) -> None:
+    pass
+
+
+def _no_pause() -> None:
     pass

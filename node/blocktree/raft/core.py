@@ -60,6 +60,7 @@ class Raft:
                 low = entry.index + 1
         tail = Tail(log, saved.mark.index)
         self._state = State(me, saved.hard_state, tail, members, config, dice)
+        self._stirred = True  # whether anything happened since the last `ready`
         self._state.in_doubt = saved.in_doubt
 
     @property
@@ -137,6 +138,7 @@ class Raft:
             Fault: CONTRACT for what no honest member sends; nothing was changed by it. DAMAGED if
                 it shows that this process has forgotten what it acknowledged.
         """
+        self._stirred = True
         state = self._state
         if state.in_doubt and isinstance(message, VoteAsk | CampaignNow):
             return
@@ -150,6 +152,7 @@ class Raft:
         Leases and loyalty count real ticks. Timeouts count a stall as one tick, so that what
         arrived meanwhile is read before this process believes itself alone.
         """
+        self._stirred = True
         state = self._state
         state.now += elapsed
         if state.lead is not None:
@@ -163,6 +166,7 @@ class Raft:
 
     def campaign(self) -> None:
         """Try to become leader now, unless loyalty to a leader forbids it."""
+        self._stirred = True
         if self._state.lead is None:
             election.campaign(self._state)
 
@@ -175,6 +179,7 @@ class Raft:
         Raises:
             Fault: NOT_LEADER (`next_step` names the leader if known), BUSY, TOO_LARGE.
         """
+        self._stirred = True
         state = self._state
         lead = _leading(state)
         if len(payload) > state.config.payload_bytes_max:
@@ -191,6 +196,7 @@ class Raft:
         Raises:
             Fault: NOT_LEADER (`next_step` names the leader if known), BUSY.
         """
+        self._stirred = True
         reads.ask(self._state, request)
 
     def change(self, kind: ChangeKind, node: NodeId) -> int:
@@ -204,6 +210,7 @@ class Raft:
                 leader's first commit, or when a learner lacks too much to be promoted;
                 CONFLICT for taking the vote from the leader itself; EXISTS, NOT_FOUND, USAGE.
         """
+        self._stirred = True
         state = self._state
         lead = _leading(state)
         commit = state.log.commit
@@ -227,6 +234,7 @@ class Raft:
         Raises:
             Fault: NOT_LEADER, BUSY, NOT_FOUND.
         """
+        self._stirred = True
         transfer.start(self._state, to)
 
     def snapshot_staged(self, mark: SnapshotMark) -> bool:
@@ -234,6 +242,7 @@ class Raft:
 
         False means that it brings nothing new, and can be thrown away.
         """
+        self._stirred = True
         state = self._state
         log = state.log
         if state.lead is not None or mark.index <= log.commit:
@@ -254,6 +263,7 @@ class Raft:
         The core then asks the follower where it is: if it still lacks entries that are gone,
         `Ready.snapshots` names it again. After a failure wait a second before saying so.
         """
+        self._stirred = True
         state = self._state
         progress = state.lead.progress.get(node) if state.lead else None
         if progress is not None and progress.pace is Pace.SNAPSHOT:
@@ -261,11 +271,16 @@ class Raft:
             progress.nudge = True
 
     def ready(self) -> Ready | None:
-        """The work gathered since the last call, or None."""
-        return gather(self._state)
+        """The work gathered since the last call, or None.
+
+        One Ready takes all there is, so until something else happens there is nothing more.
+        """
+        stirred, self._stirred = self._stirred, False
+        return gather(self._state) if stirred else None
 
     def saved(self, number: int) -> None:
         """Everything to save up to Ready `number` is durable, and `Log` shows it."""
+        self._stirred = True
         state = self._state
         assert state.saved_number <= number < state.number, (number, state.number)
         state.saved_number = number
@@ -281,6 +296,7 @@ class Raft:
 
     def applied(self, index: int) -> None:
         """The state machine is at `index`."""
+        self._stirred = True
         log = self._state.log
         assert index <= log.handed_apply, (index, log)
         log.applied = max(log.applied, index)

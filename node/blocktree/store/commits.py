@@ -13,14 +13,18 @@ was applied by its signed headers, which no other transaction can have.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
-from blocktree.actors import Call
+from blocktree.actors import Call, Later
 from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Principal
 from blocktree.names import Digest, FileId
-from blocktree.sectors.check import Checked
+from blocktree.sectors.check import Checked, check_commit
 from blocktree.sectors.header import SignedHeader
 from blocktree.sectors.transaction import Command, Outcome
 from blocktree.sectors.transaction import Commit as CommitCommand
@@ -35,8 +39,22 @@ from blocktree.store.replica import Replica
 from blocktree.store.riders import RIDER_BYTES_MAX
 from blocktree.wire import Body, encode
 
+log = logging.getLogger(__name__)
+
 IN_FLIGHT_MAX = 512
+_T = TypeVar("_T")
 COMMIT_SECONDS = 8.0  # then whoever waits is answered NO_QUORUM
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What came: whose signatures it may carry, from where, and who is to be answered."""
+
+    leadership: Leadership
+    message: Commit
+    writer: Principal
+    call: Call
+    answer: Later[Committed]
 
 
 class Commits:
@@ -59,7 +77,7 @@ class Commits:
         self._writer_of = writer_of
         self._checks = Checks()
         self._loop = asyncio.get_running_loop()
-        self._slow = 0  # changes that wait for something before they are proposed
+        self._slow: set[asyncio.Task[Any]] = set()  # wait for something
 
     async def put(self, message: PutBlobs) -> Stored:
         """Stage blobs and forward them."""
@@ -72,29 +90,25 @@ class Commits:
         await self._stage(parts, digests, message.body, riding=False)
         return Stored(tuple(digests))
 
-    def commit(
-        self, message: Commit, call: Call, identity: Identity
-    ) -> "asyncio.Future[Committed]":
+    def commit(self, message: Commit, call: Call, identity: Identity) -> Awaitable[Committed]:
         """Carry a transaction out, once.
 
-        What needs no waiting is done at once: a task for each commit would cost more than it does.
+        What needs no waiting is done without a task, which would cost more than it does.
 
         Raises:
             Fault: what is known at once; the rest comes with the answer.
         """
         leadership = self._leading()
-        if self._slow + leadership.in_flight >= IN_FLIGHT_MAX:
+        if len(self._slow) + len(self._checks) + leadership.in_flight >= IN_FLIGHT_MAX:
             raise Fault(Kind.BUSY, "too many changes are on their way")
-        writer = self._writer_of(identity)
-        quick = len(message.body) <= INLINE_BYTES and not self._replica.staging.tight
-        if not quick or not self._checks.free:
-            return self._slowly(self._prepare_and_change(leadership, message, writer, call))
+        change = _Change(leadership, message, self._writer_of(identity), call, Later())
+        if len(message.body) > INLINE_BYTES or self._replica.staging.tight:
+            return self._slowly(self._prepare_and_change(change))
         if message.lengths:
             parts = split_blobs(message.lengths, message.body)
             self._stage(parts, hash_all(parts), message.body, riding=True)
-        prepared = self._prepared(message, writer, self._checks.now(message.transaction, writer))
-        self._require(prepared)
-        return self._change(leadership, prepared, message.session, call)
+        self._checks.run(partial(self._check_and_change, change))
+        return change.answer
 
     def propose(self, command: Command) -> "asyncio.Future[Outcome]":
         """Have any other command carried out; its outcome may be a refusal.
@@ -110,38 +124,60 @@ class Commits:
         self._propose(self._leading(), prepare(command), (), settle)
         return future
 
+    async def stop(self) -> None:
+        """Let go of what waits for something."""
+        tasks = list(self._slow)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # inside
 
-    def _slowly(self, work: "Coroutine[None, None, Committed]") -> "asyncio.Future[Committed]":
-        self._slow += 1
+    def _slowly(self, work: "Coroutine[None, None, _T]") -> "asyncio.Task[_T]":
         task = asyncio.ensure_future(work)
-        task.add_done_callback(self._less)
+        self._slow.add(task)
+        task.add_done_callback(self._end_of_slow)
         return task
 
-    def _less(self, _: "asyncio.Future[Committed]") -> None:
-        self._slow -= 1
+    def _end_of_slow(self, task: "asyncio.Task[Any]") -> None:
+        self._slow.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked is told
 
-    async def _prepare_and_change(
-        self, leadership: Leadership, message: Commit, writer: Principal, call: Call
-    ) -> Committed:
-        staging = self._replica.staging
+    def _check_and_change(self, change: "_Change") -> None:
+        """From what came to a proposal, in one go."""
+        try:
+            self._still(change.leadership)
+            prepared = self._checked(change)
+            self._require(prepared)
+            self._change(change, prepared)
+        except Exception as cause:
+            change.answer.set_exception(_fault_of(cause))
+
+    def _checked(self, change: "_Change") -> Prepared:
+        encoded, writer = change.message.transaction, change.writer
+        checked = check_commit(encoded, writer)
+        now_ns = self._replica.host.now_ns()
+        return prepare(CommitCommand(encoded, now_ns, writer.id), checked)
+
+    async def _prepare_and_change(self, change: "_Change") -> Committed:
+        staging, message = self._replica.staging, change.message
         if message.lengths:
             parts = split_blobs(message.lengths, message.body)
             digests = await digests_of(self._replica.host.crew, parts)
             written = self._stage(parts, digests, message.body, riding=True)
             if staging.tight:
                 await written
-        checked = await self._checks.check(message.transaction, writer)
-        prepared = self._prepared(message, writer, checked)
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._checks.run(partial(_go_on, turn))
+        await turn
+        prepared = self._checked(change)
         if staging.tight:
             await staging.written(prepared.blobs)
         self._require(prepared)
-        self._still(leadership)
-        return await self._change(leadership, prepared, message.session, call)
-
-    def _prepared(self, message: Commit, writer: Principal, checked: Checked) -> Prepared:
-        now_ns = self._replica.host.now_ns()
-        return prepare(CommitCommand(message.transaction, now_ns, writer.id), checked)
+        self._still(change.leadership)
+        self._change(change, prepared)
+        return await change.answer
 
     def _stage(
         self, parts: Sequence[Buffer], digests: Sequence[Digest], body: Body, *, riding: bool
@@ -178,50 +214,37 @@ class Commits:
                 next_step="delete something, or add a larger disk",
             )
 
-    def _change(
-        self, leadership: Leadership, prepared: Prepared, session: bytes, call: Call
-    ) -> "asyncio.Future[Committed]":
+    def _change(self, change: "_Change", prepared: Prepared) -> None:
         """Propose once no other session relies on what changes."""
         assert prepared.checked is not None
-        files = tuple([change.file for change in prepared.checked.transaction.changes])
-        leases = leadership.leases
+        files = tuple([each.file for each in prepared.checked.transaction.changes])
+        leases = change.leadership.leases
         leases.begin(files)
         try:
-            if leases.outstanding(files, session, self._clock()):
-                return self._slowly(self._recall(leadership, prepared, files, session, call))
-            return self._submit(leadership, prepared, files, session, call)
+            if leases.outstanding(files, change.message.session, self._clock()):
+                self._slowly(self._recall(change, prepared, files))
+            else:
+                self._submit(change, prepared, files)
         except BaseException:
             leases.end(files)
             raise
 
     async def _recall(
-        self,
-        leadership: Leadership,
-        prepared: Prepared,
-        files: tuple[FileId, ...],
-        session: bytes,
-        call: Call,
-    ) -> Committed:
-        leases, runtime = leadership.leases, self._replica.runtime
+        self, change: "_Change", prepared: Prepared, files: tuple[FileId, ...]
+    ) -> None:
+        leases, runtime = change.leadership.leases, self._replica.runtime
         try:
+            session = change.message.session
             await call_back(leases, files, session, runtime=runtime, clock=self._clock)
-            self._still(leadership)
-            answer = self._submit(leadership, prepared, files, session, call)
-        except BaseException:
+            self._still(change.leadership)
+            self._submit(change, prepared, files)
+        except BaseException as cause:
             leases.end(files)
+            change.answer.set_exception(_fault_of(cause))
             raise
-        return await answer
 
-    def _submit(
-        self,
-        leadership: Leadership,
-        prepared: Prepared,
-        files: tuple[FileId, ...],
-        session: bytes,
-        call: Call,
-    ) -> "asyncio.Future[Committed]":
-        answer: asyncio.Future[Committed] = self._loop.create_future()
-        checked = prepared.checked
+    def _submit(self, change: "_Change", prepared: Prepared, files: tuple[FileId, ...]) -> None:
+        answer, checked = change.answer, prepared.checked
         assert checked is not None
 
         def settle(outcome: Outcome | Fault) -> None:
@@ -231,10 +254,9 @@ class Commits:
             if fault is not None:
                 answer.set_exception(fault)
             elif isinstance(outcome, Outcome):
-                answer.set_result(self._committed(leadership, outcome, session, checked, call))
+                answer.set_result(self._committed(change, outcome, checked))
 
-        self._propose(leadership, prepared, files, settle)
-        return answer
+        self._propose(change.leadership, prepared, files, settle)
 
     def _propose(
         self,
@@ -256,15 +278,9 @@ class Commits:
         leadership.proposed(index, files, settle, self._clock())
         replica.driver.proposed()
 
-    def _committed(
-        self,
-        leadership: Leadership,
-        outcome: Outcome,
-        session: bytes,
-        checked: Checked,
-        call: Call,
-    ) -> Committed:
+    def _committed(self, change: "_Change", outcome: Outcome, checked: Checked) -> Committed:
         """The answer; the session is leased what it wrote, if that is still the newest."""
+        leadership, session, call = change.leadership, change.message.session, change.call
         for file in outcome.changed:
             leadership.holders.saw(file, call.sender.process)
         granted, now = None, 0.0
@@ -280,6 +296,21 @@ class Commits:
             return True
         current = self._replica.tree.header(signed.header.file)
         return current is not None and current.digest == signed.digest
+
+
+def _go_on(turn: "asyncio.Future[None]") -> None:
+    if not turn.done():
+        turn.set_result(None)
+
+
+def _fault_of(cause: BaseException) -> Fault:
+    """What whoever asked is told of it."""
+    if isinstance(cause, Fault):
+        return cause
+    if isinstance(cause, asyncio.CancelledError):
+        return Fault(Kind.STOPPED, "the node is stopping")
+    log.error("a change broke what carries it out", exc_info=cause)
+    return Fault(Kind.FAILED, f"it crashed: {type(cause).__name__}")
 
 
 def _answer(future: "asyncio.Future[Outcome]", outcome: Outcome | Fault) -> None:

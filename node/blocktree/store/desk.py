@@ -5,7 +5,7 @@ decided; any node serves blobs, members and its own status.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blocktree.actors import Actor, Call, plays, receives
@@ -67,7 +67,7 @@ class StoreActor(Actor):
         return _later(self._service.commits.put(message))
 
     @receives
-    def commit(self, message: Commit, call: Call) -> "asyncio.Future[Committed]":
+    def commit(self, message: Commit, call: Call) -> "Awaitable[Committed]":
         """Change headers."""
         return self._service.commits.commit(message, call, self._member(call))
 

@@ -10,7 +10,7 @@ Invariants
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -66,11 +66,21 @@ class _Restored:
 
 
 class Driver:
-    """One group's core with its disk, its clock and its way out."""
+    """One group's core with its disk, its clock and its way out.
 
-    def __init__(self, me: NodeId, host: Host, machine: Machine) -> None:
+    `soon` plans a call for when all that came together is taken (`Runtime.soon`).
+    """
+
+    def __init__(
+        self,
+        me: NodeId,
+        host: Host,
+        machine: Machine,
+        soon: Callable[[Callable[[], None]], object],
+    ) -> None:
         disk = host.disk
         self._machine = machine
+        self._soon = soon
         self._clock = host.clock
         self._loop = asyncio.get_running_loop()
         saved = disk.saved()
@@ -200,10 +210,10 @@ class Driver:
         return self.raft.lease_ticks() * TICK_SECONDS - (self._clock() - self._ticked)
 
     def kick(self) -> None:
-        """Look for work at the end of this turn of the loop, once for all that happens in it."""
+        """Look for work soon, once for all that comes together."""
         if not (self._pumping or self._gathering or self._stopped):
             self._pumping = True
-            self._loop.call_soon(self._planned)
+            self._soon(self._planned)
 
     @property
     def membership(self) -> Membership:
@@ -238,31 +248,27 @@ class Driver:
             self._fail(Fault(Kind.FAILED, "the replica broke, its log says how"))
 
     def _turn(self) -> None:
-        out: dict[NodeId, list[Message]] = {}
         end = self._clock() + _SLICE_SECONDS
         while True:
             ready = self.raft.ready()
             if ready is not None:
-                self._take(ready, out)
+                self._take(ready)
             if self._todo:
                 self._work(end)
+                if self._todo:  # the time is up
+                    self.kick()
+                    break
             elif ready is None:
                 break
-            if self._clock() > end:
-                self.kick()
-                break
-        for to, messages in out.items():
-            self._machine.send(to, messages)
         self._notice()
 
-    def _take(self, ready: Ready, out: dict[NodeId, list[Message]]) -> None:
+    def _take(self, ready: Ready) -> None:
+        self._send(ready)  # first: the others' disks are to work at the same time as this one's
         if ready.must_save:
             if ready.restore is not None:
                 self._restoring[ready.number] = _Restored(ready.restore, ready.number)
                 self._restored_to = ready.restore.index
             self.saver.save(ready)
-        for to, message in ready.send:
-            out.setdefault(to, []).append(message)
         self._todo.extend(ready.apply)
         if ready.reads:
             self._todo.append(ready.reads)
@@ -273,6 +279,13 @@ class Driver:
             )
         for node in ready.snapshots:
             self._machine.send_snapshot(node)
+
+    def _send(self, ready: Ready) -> None:
+        out: dict[NodeId, list[Message]] = {}
+        for to, message in ready.send:
+            out.setdefault(to, []).append(message)
+        for to, messages in out.items():
+            self._machine.send(to, messages)
 
     def _notice(self) -> None:
         now = (self.raft.term, self.raft.role, self.raft.leader)

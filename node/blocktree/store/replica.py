@@ -67,7 +67,7 @@ class Replica:
         disk, crew = host.disk, host.crew
         self.tree = TreeState(disk)
         self.entries = Entries()
-        self.driver = Driver(me, host, self)
+        self.driver = Driver(me, host, self, runtime.soon)
         self.staging = Staging(host, self.driver.saver, self.tree.is_needed)
         self.reader = BlobReader(disk, crew, self.tree.is_needed)
         self.fetcher = BlobFetcher(runtime, crew, self.staging)
@@ -83,6 +83,7 @@ class Replica:
             sources=self.paths_from,
         )
         self.doubt = Doubt(self)
+        self._frame = RaftMessages(())  # the last without blobs: it often goes to several nodes
         self.failed: Fault | None = None
         self.heard: dict[NodeId, float] = {}
 
@@ -203,10 +204,13 @@ class Replica:
         for start in range(0, len(messages), _MESSAGES_MAX):
             part = tuple(messages[start : start + _MESSAGES_MAX])
             riding = self.riders.among(self._introduced(part)) if self.driver.leads else {}
-            frame = RaftMessages(part)
             if riding:
                 lengths = tuple([len(blob) for blob in riding.values()])
                 frame = RaftMessages(part, lengths, b"".join(riding.values()))
+            elif part == self._frame.messages:
+                frame = self._frame
+            else:
+                frame = self._frame = RaftMessages(part)
             self.runtime.post(address, frame, lane=Lane.CONTROL)
 
     def _introduced(self, messages: Sequence[Message]) -> Iterator[Digest]:

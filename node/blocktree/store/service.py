@@ -84,6 +84,7 @@ class SectorStore:
         await self.runtime.stop(PLACES_ACTOR)
         await self.runtime.stop(BLAMES_ACTOR)
         await self.runtime.stop(STORE_ACTOR)
+        await self.commits.stop()
         await self.runtime.stop(RAFT_ACTOR)
         await self.replica.stop()
         self._end_leadership()
