@@ -84,6 +84,9 @@ class Actor:
     async def stopped(self) -> None:
         """Runs after the last message."""
 
+    def gone(self, peer: Identity) -> None:
+        """The last link to a process is lost. For who passes messages on; conversations know."""
+
 
 Method = Callable[[Any, Any, Call], Any]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blocktree.actors.actor import Actor, Call, plays, receives
 from blocktree.contract import Contract, Node, Role, State, answers, mirror
-from blocktree.contract.blame import Blame, accuse
+from blocktree.contract.blame import Blame, Charge, accuse, charge
 from blocktree.link import Side
 from blocktree.names import Address
 from blocktree.wire import Record, encode, record
@@ -55,38 +55,35 @@ class Ledger:
         self._credential = None if side is None else side.credential
         self._now = time.time if side is None else side.now
         self._kept: deque[Blame] = deque(maxlen=KEPT_MAX)
-        self._counts: dict[tuple[Address, bytes, int], int] = {}
+        self._counts: dict[tuple[Address, bytes, str], int] = {}
         self._minute = (0, 0)  # which one, and how many were signed in it
         self.count = 0
 
     def report(
         self, actor: Address, roles: Sequence[Role], node: Node, message: Record, call: Call
     ) -> None:
-        """Somebody said what the contract does not allow at `node`."""
+        """Somebody said to an actor here what the contract does not allow at `node`."""
+        self.note(actor, charge(roles, node, message), call)
+
+    def note(self, actor: Address, what: Charge, call: Call) -> None:
+        """The same, from who has it from the actor."""
         self.count += 1
         principal = b"" if call.peer is None else call.peer.principal
-        key = (call.sender, principal, message.record_code)
+        key = (call.sender, principal, what.message)
         if len(self._counts) >= _COUNTED_MAX:
             self._counts.clear()
         self._counts[key] = self._counts.get(key, 0) + 1
         if self._counts[key] > 1 or not self._spare():
             return
-        expected = " or ".join(node.expected) or "nothing"
+        expected = " or ".join(what.expected) or "nothing"
         log.warning(
             *("%s broke the contract of %s: %s may not come in state %s, which expects %s",),
-            *(call.sender, actor, type(message).__name__, node.name, expected),
+            *(call.sender, actor, what.message, what.state, expected),
         )
         if self._credential is not None:
             offender = (call.sender, call.peer or self._credential.identity)
             now = int(self._now())
-            blame = accuse(
-                *(self._credential, actor, offender),
-                roles=roles,
-                node=node,
-                message=message,
-                now=now,
-            )
-            self._kept.append(blame)
+            self._kept.append(accuse(self._credential, actor, offender, what, now=now))
 
     def shown(self) -> Blames:
         """What is kept."""

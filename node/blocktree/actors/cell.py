@@ -34,7 +34,7 @@ from blocktree.actors.timers import Timers
 from blocktree.actors.words import OWN_WORDS, Broken, Unfinished
 from blocktree.fault import Fault, Kind
 from blocktree.link.link import again
-from blocktree.names import Address
+from blocktree.names import Address, Path
 from blocktree.wire import Opaque, Record, encode
 
 log = logging.getLogger(__name__)
@@ -173,6 +173,11 @@ class Cell:
         """Who was on the other side of conversations is gone."""
         if self._talks is not None and self._talks.lost(principal=principal, actor=actor):
             self._known.clear()
+
+    def left(self, process: Path) -> None:
+        """A process is gone that others tell this one of."""
+        if self._talks is not None:
+            self._talks.left(process)
 
     def _meet(self, call: Call) -> Talk:
         """The conversation that a message belongs to."""

@@ -16,7 +16,7 @@ from blocktree.contract import Node, Turn, fit, raise_first
 from blocktree.contract.fit import answer_hint
 from blocktree.contract.join import joined
 from blocktree.fault import Fault, Kind
-from blocktree.names import Address
+from blocktree.names import Address, Path
 from blocktree.wire import Record
 
 TALKS_MAX = 4096  # conversations of one actor that are under way
@@ -137,11 +137,7 @@ class Talks:
         Returns:
             Whether there were any.
         """
-        keys = [
-            key
-            for key in self._talks
-            if (key[1] == principal if actor is None else key[0] == actor)
-        ]
+        keys = [k for k in self._talks if (k[1] == principal if actor is None else k[0] == actor)]
         for key in keys:
             table = self._talks[key].table.lost
             if table is None:
@@ -149,6 +145,12 @@ class Talks:
             else:
                 self._talks[key].table = table
         return bool(keys)
+
+    def left(self, process: Path) -> None:
+        """A process of that path is gone; of several, nobody is blamed who goes on."""
+        for key, talk in self._talks.items():
+            if key[0].process == process and talk.table is not self._start:
+                talk.table = self._anew if talk.table.lost is None else talk.table.lost
 
 
 def tables_of(cls: type[Actor]) -> Tables:

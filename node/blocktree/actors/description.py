@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cbor2
 
 from blocktree.actors.actor import Actor, dispatch_table, played
-from blocktree.contract.written import contract_mark
-from blocktree.wire import Record, record
+from blocktree.contract.written import contract_mark, write
+from blocktree.wire import Record, encode, record
 
 SHAPES_MAX = 256
 _KINDS = {"int": int, "text": str, "bytes": bytes, "bool": bool, "float": float}
@@ -58,6 +58,26 @@ class Description(Record):
     condition: str  # one line
     latest: str  # the last thing worth knowing: a reading, a result; one line
     roles: tuple[str, ...] = ()  # of contracts: `thermostat.room`, a space, the contract's mark
+
+
+@record(0x0A22)
+@dataclass(frozen=True, slots=True)
+class GetContracts(Record):
+    """Ask an actor for the contracts that it plays roles of; every actor answers `Contracts`."""
+
+
+@record(0x0A23)
+@dataclass(frozen=True, slots=True)
+class Contracts(Record):
+    """The answer: encoded `contract.WrittenContract`s, in the order of the roles."""
+
+    contracts: tuple[bytes, ...]
+
+
+def contracts_of(actor: Actor) -> Contracts:
+    """The contracts of an actor of this process."""
+    roles, _ = played(type(actor))
+    return Contracts(tuple(encode(write(role.contract)) for role in roles if role.contract))
 
 
 def describe(actor: Actor) -> Description:

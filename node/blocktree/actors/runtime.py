@@ -374,6 +374,7 @@ class Runtime:
         """The last link to a process is lost."""
         for cell in self._cells.values():
             cell.lost(principal=peer.principal)
+            cell.actor.gone(peer)
 
     def call_of(self, sender: Address | None, path: Path | None = None) -> Call:
         """What a method learns of a message that an actor of this process sent."""

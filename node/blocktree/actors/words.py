@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from blocktree.actors.actor import Actor, Call, Method
 from blocktree.actors.conversations import Fork
-from blocktree.actors.description import Describe, Description, describe
+from blocktree.actors.description import (
+    Contracts,
+    Describe,
+    Description,
+    GetContracts,
+    contracts_of,
+    describe,
+)
 from blocktree.actors.watches import Watch
 from blocktree.wire import Record
 
@@ -40,9 +47,14 @@ def _describe(actor: Actor, _message: Describe, _call: Call) -> Description:
     return describe(actor)
 
 
+def _contracts(actor: Actor, _message: GetContracts, _call: Call) -> Contracts:
+    return contracts_of(actor)
+
+
 OWN_WORDS: dict[type, Method] = {
     Broken: _raise,
     Unfinished: _finish,
     Watch: _watch,
     Describe: _describe,
+    GetContracts: _contracts,
 }

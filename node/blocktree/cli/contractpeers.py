@@ -6,7 +6,6 @@ from pathlib import Path as File
 from typing import Any
 
 from blocktree.actors.blames import BLAMES_ACTOR, Blames, GetBlames
-from blocktree.actors.description import Describe, Description
 from blocktree.cli.output import print_json, print_table, say
 from blocktree.cli.places import here
 from blocktree.cli.reports import find_tree
@@ -18,10 +17,9 @@ from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.keys.chain import say_time
 from blocktree.names import Address, Path
-from blocktree.store.place_messages import LISTED_MAX, ListProviders, Provider, Providers
+from blocktree.services import upgrade as services
 
 _SECONDS = 5.0
-_AT_ONCE = 16
 
 
 def live_peers(tree: str, addresses: Sequence[str]) -> list[Peer]:
@@ -34,33 +32,9 @@ def live_peers(tree: str, addresses: Sequence[str]) -> list[Peer]:
 
     async def work(session: Session) -> list[Peer]:
         client = (await session.tree(place)).client
-        providers: list[Provider] = []
-        after = ""
-        while True:
-            message = ListProviders(Path(f"/{place.tree()}"), after)
-            page = await client.paths.service.ask(message, Providers, patience_s=_SECONDS)
-            providers += page.providers
-            if len(page.providers) < LISTED_MAX:
-                break
-            after = page.providers[-1].path
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def describe(provider: Provider) -> list[Peer]:
-            async with gate:
-                try:
-                    asked = Describe()
-                    said = await client.runtime.ask(
-                        provider.path, asked, Description, timeout=_SECONDS
-                    )
-                except Fault as fault:
-                    say(f"{provider.path} does not say what it plays: {fault.what}")
-                    return []
-            name = provider.path.replace(f"/{place.tree()}", f"/{place.alias}", 1)
-            parts = [role.partition(" ") for role in said.roles]
-            return [Peer(name, role.rpartition(".")[2], mark) for role, _, mark in parts]
-
-        found = await asyncio.gather(*map(describe, providers))
-        return [peer for some in found for peer in some]
+        root = Path(f"/{place.tree()}")
+        found = await services.live_peers(client.runtime, client.paths.service, root)
+        return [Peer(_aliased(peer.name), peer.role, peer.mark) for peer in found]
 
     return run(work, addresses)
 

@@ -5,8 +5,10 @@ from pathlib import Path as File
 
 import click
 
+from blocktree.actors.actor import played
 from blocktree.cli.actorpaths import tree_path
 from blocktree.cli.asking import address_option
+from blocktree.cli.contractfile import load
 from blocktree.cli.mkdir import make_all
 from blocktree.cli.output import say
 from blocktree.cli.places import here
@@ -14,9 +16,11 @@ from blocktree.cli.session import OpenTree, Session, run
 from blocktree.cli.treefolder import new_permissions
 from blocktree.cli.treepaths import TreePath, parse_tree_path
 from blocktree.cli.trees import find_directory
+from blocktree.contract import check, raise_first
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.services.deploy import check_source, deploy
+from blocktree.services.upgrade import judge_upgrade
 from blocktree.store.place_messages import (
     ListRunning,
     Published,
@@ -48,7 +52,8 @@ def command(
     """Have the tree run an actor: on one node, and on another when that one dies.
 
     The code is written into the tree as PATH.py, signed by you, and readable for those who keep
-    the tree, since they run it. Nodes verify it before it runs.
+    the tree, since they run it. Nodes verify it before it runs. With --replace, code whose contract
+    would break somebody that lives is refused, with its name.
 
     \b
     Examples:
@@ -71,6 +76,8 @@ def command(
         await _publish(tree, where)
         directory = await find_directory(tree.files, where.parent)
         path, own = tree_path(where), new_permissions(0o644)
+        if replace:
+            await _judge(tree, path, source, file, cls)
         await deploy(
             tree.files,
             directory.ino,
@@ -86,6 +93,23 @@ def command(
             await _wait(tree, path, where)
 
     run(work, addresses)
+
+
+async def _judge(tree: OpenTree, path: Path, source: bytes, file: str, cls: str) -> None:
+    """Refuse new code whose contract would break somebody who lives.
+
+    Raises:
+        Fault: CONTRACT; MALFORMED if the code cannot be run here.
+    """
+    if b"@plays" not in source:
+        return
+    roles, _ = played(getattr(load(file), cls))
+    for role in roles:
+        if role.contract is not None:
+            raise_first(check(role.contract))
+    root = Path(f"/{tree.place.tree()}")
+    service = tree.client.paths.service
+    await judge_upgrade(tree.client.runtime, service, root, path, roles)
 
 
 def _read(file: File) -> bytes:

@@ -58,29 +58,52 @@ class Blame(Record):
     signature: bytes
 
 
+@record(0x0A03)
+@dataclass(frozen=True, slots=True)
+class Charge(Record):
+    """What was broken and how, without who did it: what only the actor itself knows."""
+
+    roles: tuple[str, ...]
+    contracts: tuple[bytes, ...]
+    state: str
+    expected: tuple[str, ...]
+    message: str
+    digest: bytes
+
+
+def charge(roles: Sequence[Role], node: Node, message: Record) -> Charge:
+    """`message` came while a conversation of who plays these roles was at `node`."""
+    return Charge(
+        tuple(str(role) for role in roles),
+        tuple(contract_hash(role.contract) for role in roles if role.contract),
+        node.name,
+        node.expected,
+        type(message).__name__,
+        message_hash(message),
+    )
+
+
 def accuse(
     reporter: Credential,
     actor: Address,
     offender: tuple[Address, Identity],
+    of: Charge,
     *,
-    roles: Sequence[Role],
-    node: Node,
-    message: Record,
     now: int,
 ) -> Blame:
-    """Sign that `offender` said `message` to `actor` while its conversation was at `node`."""
+    """Sign that `offender` did that to `actor`, which is the reporter's."""
     address, identity = offender
     accusation = encode(
         Accusation(
             str(address),
             identity.chain,
             str(actor),
-            tuple(str(role) for role in roles),
-            tuple(contract_hash(role.contract) for role in roles if role.contract),
-            node.name,
-            node.expected,
-            type(message).__name__,
-            message_hash(message),
+            of.roles,
+            of.contracts,
+            of.state,
+            of.expected,
+            of.message,
+            of.digest,
             now,
         )
     )

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from blocktree.contract.branch import DUAL, RECEIVES, Branch, Message, Verb, name_of
 from blocktree.contract.contract import Contract, Role, State
 from blocktree.contract.finding import Step
+from blocktree.contract.reading import has_body
 from blocktree.wire import Record
-from blocktree.wire.record import carries_body
 
 QUEUE_MAX = 2  # messages in one queue of the model
 _Queued = tuple[Message, Verb, bool]  # how it was sent, and whether the sender waits for an answer
@@ -131,7 +131,7 @@ class Product:
         return {
             message
             for message, mark in marks.items()
-            if seen.setdefault(_like(mark, carries_body(message)), message) is not message
+            if seen.setdefault(_like(mark, has_body(message)), message) is not message
         }
 
     def _find_channels(self) -> list[_Channel]:
@@ -141,7 +141,7 @@ class Product:
                 if branch.message is not None and branch.verb in (Verb.TELLS, Verb.ASKS):
                     other = self.partner(index, branch)
                     if other >= 0:
-                        found[index, other, carries_body(branch.message)] = None
+                        found[index, other, has_body(branch.message)] = None
         return list(found)
 
     def _fits(self, role: int, branch: Branch, sender: int, head: _Queued) -> bool:
@@ -166,7 +166,7 @@ class Product:
             return
         if branch.message in self._twins:
             return
-        queue = self._queue_of[role, other, carries_body(branch.message)]
+        queue = self._queue_of[role, other, has_body(branch.message)]
         if len(config.queues[queue]) >= QUEUE_MAX:
             return
         asked = branch.verb is Verb.ASKS

@@ -6,6 +6,7 @@ wrong then is what the change would break. Messages are the same if their codes 
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,15 @@ from blocktree.contract.branch import DUAL, Branch, Message, Verb
 from blocktree.contract.contract import Contract, Role, State
 from blocktree.contract.explore import explore
 from blocktree.contract.finding import Finding, Rule
-from blocktree.contract.written import WrittenMessage, contract_mark, messages_of, write_message
+from blocktree.contract.written import (
+    WrittenContract,
+    WrittenMessage,
+    messages_of,
+    write,
+    write_message,
+)
 from blocktree.fault import Fault, Kind
+from blocktree.wire import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +49,22 @@ class Comparison:
     Args:
         old: the one that runs.
         new: the one that is to follow.
+        mark: the old one's (`contract_mark`).
         changes: what was added and removed.
         breaks: for each role of the new version, what goes wrong with old partners.
     """
 
     old: Contract
     new: Contract
+    mark: str
     changes: tuple[Change, ...]
     breaks: dict[str, tuple[Finding, ...]]
 
 
-def compare(old: Contract, new: Contract) -> Comparison:
+def compare(old: Contract, new: Contract, *, written: WrittenContract | None = None) -> Comparison:
     """Hold a new version of a contract against the old one; both must have passed `check`.
+
+    `written` is the old one as it was written, if its own message classes are not at hand.
 
     Raises:
         Fault: USAGE if they are not versions of one contract.
@@ -60,7 +72,8 @@ def compare(old: Contract, new: Contract) -> Comparison:
     if old.name != new.name:
         what = f"{old.name} and {new.name} are two contracts, not two versions of one"
         raise Fault(Kind.USAGE, what)
-    shapes = list(_shapes(old, new))
+    written = written or write(old)
+    shapes = list(_shapes(written, new))
     before = _in_words_of(old, new)
     changes = tuple(_changes(before, new))
     breaks = {}
@@ -68,7 +81,7 @@ def compare(old: Contract, new: Contract) -> Comparison:
         others = {each.name: each for each in before.roles if each.name != role.name}
         found = explore(new, others)
         breaks[role.name] = (*_unreadable(shapes, role, before, new), *found)
-    return Comparison(old, new, changes, breaks)
+    return Comparison(old, new, hashlib.sha256(encode(written)).digest()[:8].hex(), changes, breaks)
 
 
 def gate(comparison: Comparison, role: str, peers: Sequence[Peer]) -> None:
@@ -78,7 +91,7 @@ def gate(comparison: Comparison, role: str, peers: Sequence[Peer]) -> None:
         Fault: CONTRACT with the names of those who run the old version and would be broken.
     """
     findings = comparison.breaks.get(role, ())
-    old = contract_mark(comparison.old)
+    old = comparison.mark
     using = sorted(peer.name for peer in peers if peer.mark == old and peer.role != role)
     if findings and using:
         raise Fault(
@@ -131,9 +144,9 @@ def _lines(contract: Contract) -> Iterator[str]:
             yield f"{role.name} in {state.name}: {branch}{answer}, then {after}"
 
 
-def _shapes(old: Contract, new: Contract) -> Iterator[tuple[WrittenMessage, WrittenMessage]]:
+def _shapes(old: WrittenContract, new: Contract) -> Iterator[tuple[WrittenMessage, WrittenMessage]]:
     """The messages that both versions have, but not with the same fields."""
-    before = {m.record_code: write_message(m) for m in messages_of(old)}
+    before = {message.code: message for message in old.messages}
     for message in sorted(messages_of(new), key=lambda each: each.record_code):
         was, now = before.get(message.record_code), write_message(message)
         if was is not None and (was.fields, was.body) != (now.fields, now.body):

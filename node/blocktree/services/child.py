@@ -5,6 +5,7 @@ it prints and logs goes to the node, which keeps the last of it for `bt logs`.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -15,7 +16,9 @@ from functools import partial
 from typing import TypeVar, overload
 
 from blocktree.actors import Actor, Address, Call, Restarts, Runtime
+from blocktree.actors.blames import Ledger
 from blocktree.actors.cell import Cell
+from blocktree.contract.blame import Charge
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Lane, Link
 from blocktree.names import Path, components, parse_path, tree_of
@@ -23,8 +26,10 @@ from blocktree.services.frames import (
     Answered,
     Begin,
     Begun,
+    Blamed,
     Deliver,
     End,
+    Left,
     Pipe,
     Refused,
     Save,
@@ -109,12 +114,27 @@ class Outcome:
         self._pipe.send(Refused(self._number, encode(Failure.of(exception))))
 
 
+class ChildLedger(Ledger):
+    """Hands violations to the node, which knows who it was and can sign."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__(None)
+        self._pipe = pipe
+
+    def note(self, actor: Address, what: Charge, call: Call) -> None:
+        """Somebody broke the contract."""
+        super().note(actor, what, call)
+        with contextlib.suppress(Fault):
+            self._pipe.send(Blamed(call.sender.process, call.sender.actor, what))
+
+
 class ChildRuntime(Runtime):
     """A runtime whose messages to others go through the node."""
 
     def __init__(self, here: Path, door: Door) -> None:
         super().__init__(here)
         self._door = door
+        self.ledger = ChildLedger(door.pipe)
 
     async def tell(
         self,
@@ -131,6 +151,8 @@ class ChildRuntime(Runtime):
         if self._is_here(to):
             await super().tell(to, message, sender=sender, timeout=timeout)
             return
+        if isinstance(to, Address):
+            self.says(sender, message, to)
         self._door.pipe.send(_send(to, message, timeout, 0))
         await self._door.pipe.drained()
 
@@ -174,12 +196,20 @@ class ChildRuntime(Runtime):
         to = self._meant(to)
         if self._is_here(to):
             return await super().ask(to, message, expect, sender=sender, timeout=timeout)
-        data = await self._door.ask(partial(_send, to, message, timeout), timeout + 1.0)
-        answer = Opaque(data) if expect is Opaque else decode(data, Record)
-        if not isinstance(answer, expect):
-            what = f"it answered with {type(answer).__name__}"
+        talk = self.asks(sender, message, to) if isinstance(to, Address) else None
+        try:
+            data = await self._door.ask(partial(_send, to, message, timeout), timeout + 1.0)
+        except Fault as fault:
+            if talk is not None:
+                talk.unsent(message, fault)
+            raise
+        record = decode(data, Record)
+        if expect is not Opaque and not isinstance(record, expect):
+            what = f"it answered with {type(record).__name__}"
             raise Fault(Kind.CONTRACT, what, path=str(to))
-        return answer
+        if talk is not None:
+            talk.sent(message, record)
+        return Opaque(data) if expect is Opaque else record
 
     def _meant(self, to: Address | Path) -> Address | Path:
         """People write `/home/…`: without a tree's id the first component is this tree."""
@@ -249,6 +279,8 @@ async def _listen(pipe: Pipe, door: Door, runtime: Runtime, name: str) -> None:
                 _deliver(frame, pipe, runtime, name)
             case Answered() | Refused():
                 door.settle(frame)
+            case Left(process):
+                _cell(runtime, name).left(process)
             case End() | None:
                 return
             case _:

@@ -7,6 +7,7 @@ it sends to others goes through the node, which asks before each whether the act
 import asyncio
 from dataclasses import dataclass
 
+from blocktree.contract.blame import Charge
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.wire import Record, decode, encode, record
@@ -93,6 +94,24 @@ class Refused(Record):
 @dataclass(frozen=True, slots=True)
 class End(Record):
     """Node to child: stop the actor and leave."""
+
+
+@record(0x0B58)
+@dataclass(frozen=True, slots=True)
+class Blamed(Record):
+    """Child to node: somebody broke the contract; the node knows who that proved to be."""
+
+    process: Path
+    sender: str
+    charge: Charge
+
+
+@record(0x0B59)
+@dataclass(frozen=True, slots=True)
+class Left(Record):
+    """Node to child: a process that spoke to it is gone; conversations with it begin anew."""
+
+    process: Path
 
 
 class Pipe:

@@ -21,14 +21,17 @@ from blocktree.actors.description import Describe
 from blocktree.actors.supervision import Supervision
 from blocktree.actors.watches import Watch
 from blocktree.fault import Fault, Kind
+from blocktree.keys import Identity
 from blocktree.link import Failure
 from blocktree.names import Address, Path
 from blocktree.services.frames import (
     Answered,
     Begin,
     Begun,
+    Blamed,
     Deliver,
     End,
+    Left,
     Pipe,
     Refused,
     Save,
@@ -47,6 +50,7 @@ _SILENT_S = 30.0  # without an answer it is killed
 _END_S = 2.0
 _WATCH = encode(Watch())
 _SENDING_MAX = 256
+_CALLERS_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Ward(Actor):
         self.pid = 0
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Record]] = {}
+        self._callers: dict[Address, Call] = {}  # who spoke to it lately, and who that proved to be
         self._pipe: Pipe | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,6 +124,15 @@ class Ward(Actor):
             return None
         return self._give(message.data, call)
 
+    def gone(self, peer: Identity) -> None:
+        """Tell the child, whose conversations with that process are over."""
+        spoke = [address for address in self._callers if address.process == peer.path]
+        for address in spoke:
+            del self._callers[address]
+        if spoke and self._pipe is not None:
+            with contextlib.suppress(Fault):
+                self._pipe.send(Left(peer.path))
+
     # inside
 
     def _give(self, data: bytes, call: Call) -> "asyncio.Future[Record]":
@@ -128,6 +142,10 @@ class Ward(Actor):
             raise Fault(Kind.BUSY, "too many wait for it", path=self.errand.path)
         number = next(self._numbers)
         sender, path = call.sender, call.path or ""
+        self._callers.pop(sender, None)  # the latest last
+        self._callers[sender] = call
+        if len(self._callers) > _CALLERS_MAX:
+            del self._callers[next(iter(self._callers))]
         self._pipe.send(Deliver(number, sender.process, sender.actor, path, data))
         answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -220,6 +238,10 @@ class Ward(Actor):
                 self._settle(number, decode(data, Failure).fault())
             case Send():
                 self._carry(frame.number, pipe, lambda: self._sent(frame))
+            case Blamed(process, sender, charge):
+                call = self._callers.get(Address(process, sender))
+                if call is not None:
+                    self.runtime.ledger.note(self.address, charge, call)
             case Save():
                 self._carry(frame.number, pipe, lambda: self._saved(frame))
             case _:
