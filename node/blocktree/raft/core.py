@@ -104,6 +104,11 @@ class Raft:
         return self._state.lead.contact if self._state.lead else -1
 
     @property
+    def patience_ticks(self) -> int:
+        """How much longer than usual an election waits here, because the disk is slow."""
+        return 2 * self._state.save_ticks
+
+    @property
     def is_settled(self) -> bool:
         """Whether the membership in force is committed."""
         return self._state.members.latest_index <= self._state.log.commit

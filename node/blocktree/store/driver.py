@@ -101,6 +101,7 @@ class Driver:
         self._ticked = host.clock()
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._patience = 0  # ticks, when that was told last
 
     # what its owner calls
 
@@ -314,7 +315,20 @@ class Driver:
         for done in [n for n in self._restoring if n <= number]:
             self._todo.append(self._restoring.pop(done))
         self.raft.saved(number)
+        self._tell_patience()
         self._pump()
+
+    def _tell_patience(self) -> None:
+        """Say when elections here begin to wait for a slow disk, or no longer have to."""
+        ticks = self.raft.patience_ticks
+        if abs(ticks - self._patience) < max(4, self._patience // 2):
+            return
+        self._patience = ticks
+        log.info(
+            "elections wait %d ms longer here: the disk takes up to %d ms to save",
+            ticks * TICK_SECONDS * 1000,
+            ticks * TICK_SECONDS * 500,
+        )
 
     def _fail(self, fault: Fault) -> None:
         log.error("the node has to stop: %s", fault)

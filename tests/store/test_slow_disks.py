@@ -1,0 +1,50 @@
+"""Nodes whose disks take 400 ms to sync: elections wait for them, and writes go on."""
+
+import logging
+import time
+from pathlib import Path as File
+
+import pytest
+
+from store.test_troubles import new_file
+from store.world import World, in_loop, until, world
+
+SYNC_SECONDS = 0.4
+
+
+def slow_down(place: World) -> None:
+    for node in place.nodes.values():
+        disk = node.disk
+        sync = disk.sync
+
+        def slowly(sync: object = sync) -> None:
+            time.sleep(SYNC_SECONDS)
+            sync()  # type: ignore[operator]
+
+        disk.begin_sync = lambda: None
+        disk.sync = slowly  # type: ignore[method-assign]
+
+
+@in_loop
+async def test_elections_wait_for_disks_that_take_400_ms(
+    tmp_path: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "blocktree.store.driver")
+    async with world(tmp_path) as place:
+        slow_down(place)
+        ann = await place.client()
+        for _ in range(4):
+            await ann.write(new_file())
+        await place.settled()
+        nodes = place.nodes.values()
+        waits = [node.store.replica.driver.raft.patience_ticks * 0.05 for node in nodes]
+        assert min(waits) >= 2 * SYNC_SECONDS
+        assert "elections wait" in caplog.text
+        assert "longer here: the disk takes up to" in caplog.text
+        gone = place.leader()
+        terms = place.nodes[gone].store.replica.driver.raft.term
+        await place.crash(gone)
+        await until(place.leader)
+        await ann.write(new_file())
+        led = place.nodes[place.leader()].store.replica.driver.raft.term
+        assert led <= terms + 2  # nobody stood again before the votes could be saved
