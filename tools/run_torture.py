@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from torture.run import Outcome, Run
 
-CHAPTER = 100  # troubles with one set of nodes, whose disks bear the history of so many
+CHAPTER = 50  # troubles with one set of nodes, whose disks bear the history of so many
 
 
 def play(folder: Path, seed: int, kills: int, seconds: float | None, *, keep: bool) -> Outcome:

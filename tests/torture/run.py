@@ -210,7 +210,7 @@ class Run:
 
     # questions
 
-    def _wait(self, what: str, holds: object, seconds: float = 60.0) -> None:
+    def _wait(self, what: str, holds: object, seconds: float = 240.0) -> None:
         assert callable(holds)
         deadline = time.monotonic() + seconds
         while not holds():
