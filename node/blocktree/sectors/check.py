@@ -87,9 +87,9 @@ def read_transaction(encoded: bytes, *, exact: bool = False) -> Checked:
     changes = transaction.changes
     if not 0 < len(changes) <= CHANGES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a transaction of {len(changes)} changes")
-    if len({change.file for change in changes}) != len(changes):
+    if len(changes) > 1 and len({change.file for change in changes}) != len(changes):
         raise Fault(Kind.MALFORMED, "a transaction that changes a file twice")
-    if sum(len(change.blobs) for change in changes) > BLOBS_MAX:
+    if sum([len(change.blobs) for change in changes]) > BLOBS_MAX:
         raise Fault(Kind.TOO_LARGE, "a transaction with too many blobs")
     return Checked(transaction, tuple([_read_change(change, exact) for change in changes]))
 
@@ -190,6 +190,6 @@ def _broken_numbers(header: Header) -> str:
         return "with an owner that cannot be"
     if not 1 <= header.links <= LINKS_MAX:
         return "with a number of links that cannot be"
-    if not all(_TIME_MIN <= t <= _TIME_MAX for t in (header.mtime_ns, header.ctime_ns)):
+    if not (_TIME_MIN <= header.mtime_ns <= _TIME_MAX >= header.ctime_ns >= _TIME_MIN):
         return "with a time that cannot be"
     return ""

@@ -125,7 +125,7 @@ class Judge:
             Fault: NOT_FOUND, NOT_DIRECTORY, USAGE.
         """
         way = self._rights.way_up(header.parent, self._new)
-        if any(above.file in self._deleted for above in way):
+        if self._deleted and any(above.file in self._deleted for above in way):
             raise Fault(Kind.NOT_FOUND, "its directory goes away", path=header.file.hex())
         if len(way) == PATH_COMPONENTS_MAX:
             raise Fault(Kind.USAGE, "too deep for a path", path=header.file.hex())

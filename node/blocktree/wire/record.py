@@ -317,11 +317,13 @@ def _read_enum(kind: type[enum.IntEnum]) -> _Read:
 
 
 def _read_nested(kinds: tuple[type, ...]) -> _Read:
+    read_it = {code: codec.read for code, codec in _codecs.items() if codec.cls in kinds}
+
     def read(item: Any) -> Any:
+        if type(item) is list and item and type(item[0]) is int and item[0] in read_it:
+            return read_it[item[0]](item)
         value = _open_record(item)
-        if not isinstance(value, kinds):
-            raise Fault(Kind.MALFORMED, f"{type(value).__name__} does not belong here")
-        return value
+        raise Fault(Kind.MALFORMED, f"{type(value).__name__} does not belong here")
 
     return read
 
