@@ -271,3 +271,29 @@ def test_a_class_that_does_not_fit_its_role_is_not_spawned() -> None:
         await runtime.close()
 
     asyncio.run(play())
+
+
+@plays(DOOR.role("door"))
+class BusyDoor(Actor):
+    """Asks back while it takes a message, and refuses what it does not like."""
+
+    @receives
+    async def put(self, message: Put, call: Call) -> None:
+        if message.number < 0:
+            raise Fault(Kind.USAGE, "no")
+        await self.runtime.ask(call.sender, Get(), Got, sender=self.address)
+
+
+def test_what_a_method_says_comes_after_the_message_that_it_takes() -> None:
+    async def play() -> None:
+        runtime = Runtime(HERE)
+        door = await runtime.spawn("door", BusyDoor())
+        guest = await runtime.spawn("guest", Guest())
+        await runtime.tell(guest, Ready(), sender=door)
+        for number in range(3):  # ready, busy, and ready again, all within one method
+            await runtime.ask(door, Put(number), sender=guest)
+        assert (await refused(runtime, door, Put(-1), guest)).kind is Kind.USAGE
+        await runtime.ask(door, Put(1), sender=guest)  # it was refused, so nothing had changed
+        await runtime.close()
+
+    asyncio.run(play())

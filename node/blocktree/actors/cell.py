@@ -24,6 +24,7 @@ from blocktree.actors.conversations import (
     Talks,
     broken,
     move,
+    process_of,
     stopped,
     tables_of,
 )
@@ -33,6 +34,7 @@ from blocktree.actors.supervision import FOREVER, Restarts, Supervision
 from blocktree.actors.timers import Timers
 from blocktree.actors.words import OWN_WORDS, Broken, Unfinished
 from blocktree.fault import Fault, Kind
+from blocktree.link import Link
 from blocktree.link.link import again
 from blocktree.names import Address, Path
 from blocktree.wire import Opaque, Record, encode
@@ -123,23 +125,22 @@ class Cell:
         if entry is None or not self.mailbox.idle or len(self._later) >= LATER_MAX:
             self.mailbox.put((message, call, answer))
             return
-        method, after = entry
+        before, (method, after) = talk.table, entry
+        talk.table = after
         try:
             result = method(self.actor, message, call)
         except Fault as fault:
+            talk.undo(before, after)
             refuse(answer, fault)
             return
         except (Exception, asyncio.CancelledError) as cause:
+            talk.undo(before, after)
             self.mailbox.put((Broken(cause), call, answer))
             return
         if result is None or isinstance(result, Record):
-            talk.table = after
             if answer is not None:
                 answer.set_result(DONE if result is None else result)
-        elif type(result) is Fork:
-            talk.table = after
-            self.mailbox.put((Unfinished(result), call, answer))
-        elif inspect.iscoroutine(result):
+        elif type(result) is Fork or inspect.iscoroutine(result):
             self.mailbox.put((Unfinished(result), call, answer))
         else:
             self._promise(result, answer)
@@ -152,7 +153,7 @@ class Cell:
         self._says = tables.sends
         self._talks = Talks(tables.start, self._talks)
 
-    def saying(self, message: Record, to: Address, principal: bytes) -> Talk | None:
+    def saying(self, message: Record, to: Address, link: Link | None) -> Talk | None:
         """The conversation in which the actor may say this now; None if no contract is about it.
 
         Raises:
@@ -161,7 +162,7 @@ class Cell:
         if self._always is not None or type(message) not in self._says:
             return None
         assert self._talks is not None
-        talk = self._talks.find(to, principal)
+        talk = self._talks.find(to, process_of(link))
         if type(message) not in talk.table.sends:
             assert talk.table.node is not None
             name, state = type(message).__name__, talk.table.node.name
@@ -169,9 +170,9 @@ class Cell:
             raise Fault(Kind.CONTRACT, what, path=str(to))
         return talk
 
-    def lost(self, *, principal: bytes = b"", actor: Address | None = None) -> None:
+    def lost(self, *, process: bytes = b"", actor: Address | None = None) -> None:
         """Who was on the other side of conversations is gone."""
-        if self._talks is not None and self._talks.lost(principal=principal, actor=actor):
+        if self._talks is not None and self._talks.lost(process=process, actor=actor):
             self._known.clear()
 
     def left(self, process: Path) -> None:
@@ -184,8 +185,9 @@ class Cell:
         assert self._talks is not None
         if self._talks.crowded() or len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        principal = b"" if call.peer is None else call.peer.principal
-        talk = self._known[call] = self._talks.find(call.sender, principal)
+        talk = self._talks.find(call.sender, process_of(call.link))
+        if call.link is not None or call.path is None:  # else it is a new object each time
+            self._known[call] = talk
         return talk
 
     async def _run(self) -> None:
@@ -206,8 +208,15 @@ class Cell:
                 mailbox.spare()
             await self._work(message, call, answer)
 
-    async def _work(self, message: Record, call: Call, answer: Answer | None) -> None:
-        """Give one message to the actor, and what comes of it to whoever asked."""
+    async def _work(  # noqa: C901 - written out, for every message goes through it
+        self, message: Record, call: Call, answer: Answer | None
+    ) -> None:
+        """Give one message to the actor, and what comes of it to whoever asked.
+
+        The conversation goes on before the method runs, for what the method says itself comes after
+        the message; if it refuses the message, that is undone.
+        """
+        talk = before = after = None
         try:
             talk = self._always
             if talk is None:
@@ -215,17 +224,20 @@ class Cell:
                     talk = self._known[call]
                 except KeyError:
                     talk = self._meet(call)
+            before = talk.table
             try:  # looking up so costs half of `get`
-                method, after = talk.table[type(message)]
+                method, after = before[type(message)]
             except KeyError:
                 method, after = self._unknown(talk, message, call)
+            talk.table = after
             result = method(self.actor, message, call)
             if result is not None and not isinstance(result, Record):
-                result, after = await self._finished(result, answer, talk, after)
-            talk.table = after
+                result = await self._finished(result, answer, talk)
             if answer is not None and result is not _LATER and not answer.done():
                 answer.set_result(DONE if result is None else result)
         except Fault as fault:
+            if talk is not None:
+                talk.undo(before, after)
             refuse(answer, fault)
         except asyncio.CancelledError:
             refuse(answer, Fault(Kind.STOPPED, "the actor was stopped"))
@@ -234,35 +246,35 @@ class Cell:
                 raise
             await self._crashed(Fault(Kind.CANCELLED, "what it waited for was cancelled"))
         except Exception as cause:
+            if talk is not None:
+                talk.undo(before, after)
             refuse(answer, self._failed(cause))
             await self._crashed(cause)
 
-    async def _finished(
-        self, result: Any, answer: Answer | None, talk: Talk, after: Table
-    ) -> tuple[Any, Table]:
+    async def _finished(self, result: Any, answer: Answer | None, talk: Talk) -> Any:
         """An `async def` is run to its end; any other awaitable answers later."""
-        following = None
-        if type(result) is Fork:
-            talk.table = after  # nothing is taken until it is known what follows
-            following = result.following
-            if result.fault is not None:
+        following, pending = None, talk.table
+        if type(result) is Fork:  # nothing is taken until it is known what follows
+            following, fault, result = result.following, result.fault, result.result
+            if fault is not None:
                 talk.table = following.refused
-                raise result.fault
-            result = result.result
+                raise fault
         if inspect.iscoroutine(result):
             try:
                 result = await result
             except Fault:
                 if following is not None:
-                    talk.table = following.refused
+                    talk.undo(following.refused, pending)
                 raise
         elif result is not None and not isinstance(result, Record):
             while len(self._later) >= LATER_MAX:
                 self._later_less = self._loop.create_future()
                 await self._later_less
             self._promise(result, answer, talk, following)
-            return _LATER, after
-        return (result, after) if following is None else (result, following.after(result))
+            return _LATER
+        if following is not None:
+            talk.undo(following.after(result), pending)
+        return result
 
     def _promise(
         self,

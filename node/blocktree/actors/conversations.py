@@ -7,6 +7,7 @@ table of the conversation. Roles in which nothing ever changes have one table fo
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,12 @@ from blocktree.contract import Node, Turn, fit, raise_first
 from blocktree.contract.fit import answer_hint
 from blocktree.contract.join import joined
 from blocktree.fault import Fault, Kind
+from blocktree.link import Link
 from blocktree.names import Address, Path
 from blocktree.wire import Record
 
 TALKS_MAX = 4096  # conversations of one actor that are under way
+OF_ONE_PROCESS_MAX = 256  # of them, with actors of one other process
 _TABLES = "_blocktree_tables"
 
 
@@ -80,6 +83,11 @@ class Talk:
         self.table = table
         self.anew = table if anew is None else anew
 
+    def undo(self, table: Table | None, after: Table | None) -> None:
+        """Go to `table`, if the conversation is still where `after` was."""
+        if table is not None and self.table is after:
+            self.table = table
+
     def sent(self, message: Record, answer: Record | None = None) -> None:
         """The actor said something that was taken, or answered with `answer`."""
         following = self.table.sends.get(type(message))
@@ -102,25 +110,29 @@ class Talks:
         self._start = start
         self._anew = _anew(start)
         self._talks: dict[tuple[Address, bytes], Talk] = {}
+        self._count: Counter[bytes] = Counter()  # of each other process
         if before is not None:  # a fresh actor: who goes on where it was is told to begin anew
             self._talks = {key: Talk(self._anew, self._anew) for key in before.under_way()}
+            self._count = Counter(process for _, process in self._talks)
 
     def under_way(self) -> list[tuple[Address, bytes]]:
         """With whom there are conversations that have begun."""
         return [key for key, talk in self._talks.items() if talk.table is not self._start]
 
-    def find(self, sender: Address, principal: bytes) -> Talk:
+    def find(self, sender: Address, process: bytes) -> Talk:
         """The conversation with an actor, a new one if there is none.
 
         Raises:
             Fault: BUSY if too many others are under way.
         """
-        key = (sender, principal)
+        key = (sender, process)
         talk = self._talks.get(key)
         if talk is None:
-            if len(self._talks) >= TALKS_MAX:
+            of_one = self._count[process]
+            if len(self._talks) >= TALKS_MAX or (process and of_one >= OF_ONE_PROCESS_MAX):
                 raise Fault(Kind.BUSY, "too many conversations are under way")
             talk = self._talks[key] = Talk(self._start, self._anew)
+            self._count[process] = of_one + 1
         return talk
 
     def crowded(self) -> bool:
@@ -129,21 +141,25 @@ class Talks:
             return False
         start = self._start
         self._talks = {key: t for key, t in self._talks.items() if t.table is not start}
+        self._count = Counter(process for _, process in self._talks)
         return True
 
-    def lost(self, *, principal: bytes = b"", actor: Address | None = None) -> bool:
+    def lost(self, *, process: bytes = b"", actor: Address | None = None) -> bool:
         """A process, or an actor of this one, is gone: its conversations end or go on as declared.
 
         Returns:
             Whether there were any.
         """
-        keys = [k for k in self._talks if (k[1] == principal if actor is None else k[0] == actor)]
+        keys = [k for k in self._talks if (k[1] == process if actor is None else k[0] == actor)]
         for key in keys:
             table = self._talks[key].table.lost
             if table is None:
                 del self._talks[key]
+                self._count[key[1]] -= 1
             else:
                 self._talks[key].table = table
+        if not self._count[process]:
+            del self._count[process]
         return bool(keys)
 
     def left(self, process: Path) -> None:
@@ -151,6 +167,11 @@ class Talks:
         for key, talk in self._talks.items():
             if key[0].process == process and talk.table is not self._start:
                 talk.table = self._anew if talk.table.lost is None else talk.table.lost
+
+
+def process_of(link: Link | None) -> bytes:
+    """Which process is at the other end, this run of it; b"" is this process itself."""
+    return b"" if link is None else link.peer.principal + link.instance
 
 
 def tables_of(cls: type[Actor]) -> Tables:

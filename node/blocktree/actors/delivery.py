@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from blocktree.actors.cell import Cell, refuse
+from blocktree.actors.conversations import process_of
 from blocktree.actors.mailbox import Mailbox
 from blocktree.actors.places import Places, Target
 from blocktree.actors.remote import (
@@ -21,7 +22,6 @@ from blocktree.actors.remote import (
     split_head,
 )
 from blocktree.fault import Fault, Kind
-from blocktree.keys import Identity
 from blocktree.link import Failure, Lane, Link, Links
 from blocktree.link.link import again
 from blocktree.names import Address, Path
@@ -45,7 +45,7 @@ class Delivery:
         links: Links,
         cell: Callable[[str], Cell],
         places: Places,
-        gone: Callable[[Identity], None],
+        gone: Callable[[Link], None],
     ) -> None:
         self.on_lost: Callable[[Link, str], None] = lambda _link, _why: None
         self._places = places
@@ -264,9 +264,8 @@ class Delivery:
         if wire is None:
             return
         wire.lost(fault)
-        who = link.peer.principal
-        if not any(other.peer.principal == who for other in self.wires):
-            self._gone(link.peer)
+        if not any(process_of(other) == process_of(link) for other in self.wires):
+            self._gone(link)
 
 
 def lane_of(message: Record) -> Lane:

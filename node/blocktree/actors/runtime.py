@@ -13,7 +13,7 @@ from typing import TypeVar, cast, overload
 from blocktree.actors.actor import Actor, Call
 from blocktree.actors.blames import Ledger
 from blocktree.actors.cell import Cell
-from blocktree.actors.conversations import Talk
+from blocktree.actors.conversations import Talk, process_of
 from blocktree.actors.deadlines import Deadlines
 from blocktree.actors.delivery import Delivery, RawAnswer, drained, lane_of
 from blocktree.actors.household import Household
@@ -23,7 +23,6 @@ from blocktree.actors.seeking import Seeker
 from blocktree.actors.supervision import FOREVER, Restarts
 from blocktree.actors.timers import Timers
 from blocktree.fault import Fault, Kind
-from blocktree.keys import Identity
 from blocktree.link import Lane, Link, Links
 from blocktree.names import Address, Path, parse_name
 from blocktree.wire import Opaque, Record, decode, encode
@@ -361,7 +360,7 @@ class Runtime:
         cell = None if sender is None else self._cells.get(sender.actor)
         if cell is None:
             return None
-        return cell.saying(message, to, b"" if link is None else link.peer.principal)
+        return cell.saying(message, to, link)
 
     def says(
         self, sender: Address | None, message: Record, to: Address, link: Link | None = None
@@ -370,11 +369,11 @@ class Runtime:
         if sender is not None and (talk := self.asks(sender, message, to, link)) is not None:
             talk.sent(message)
 
-    def _gone(self, peer: Identity) -> None:
+    def _gone(self, link: Link) -> None:
         """The last link to a process is lost."""
         for cell in self._cells.values():
-            cell.lost(principal=peer.principal)
-            cell.actor.gone(peer)
+            cell.lost(process=process_of(link))
+            cell.actor.gone(link.peer)
 
     def call_of(self, sender: Address | None, path: Path | None = None) -> Call:
         """What a method learns of a message that an actor of this process sent."""
