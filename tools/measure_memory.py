@@ -137,14 +137,14 @@ async def flood(tree: Tree, asked: argparse.Namespace) -> tuple[float, int]:
 
     async def ask(number: int) -> None:
         nonlocal faults
-        async with tree.client() as files:
-            end = time.monotonic() + 8
-            while time.monotonic() < end:
-                try:
+        try:
+            async with tree.client() as files:
+                end = time.monotonic() + 8
+                while time.monotonic() < end:
                     await put(files, f"f{number}-{time.monotonic_ns()}", 0)
                     await files.readdir(ROOT_INO, 0, 1000)
-                except Fault:
-                    faults += 1
+        except Fault:
+            faults += 1
 
     await asyncio.gather(*(ask(number) for number in range(asked.clients)))
     return 0, faults
@@ -205,6 +205,7 @@ def main() -> int:
         for name, load in LOADS.items():
             print(f"{name} …", file=sys.stderr, flush=True)
             phases.append(asyncio.run(play(tree, name, load, asked)))
+            print(f"  {phases[-1]}", file=sys.stderr, flush=True)
     worst = max(max(phase.peak_mib.values(), default=0) for phase in phases)
     if asked.json:
         found = [{name: getattr(p, name) for name in Phase.__slots__} for p in phases]

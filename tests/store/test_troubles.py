@@ -158,6 +158,26 @@ async def test_old_versions_expire_for_all_replicas_alike(tmp_path: File) -> Non
 
 
 @in_loop
+async def test_on_a_full_disk_the_past_gives_way(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as tree:
+        ann = await tree.client()
+        file = new_file()
+        first = await ann.write(file, blob=os.urandom(400))
+        second = await ann.write(file, first, blob=os.urandom(500))
+        (node,) = tree.nodes.values()
+        await node.store.chores._relieve()
+        assert len((await ann.ask(m.GetHistory(file), m.History)).headers) == 1
+        node.store.replica.staging.reserve = 1 << 60
+        await node.store.chores._relieve()
+        assert (await ann.ask(m.GetHistory(file), m.History)).headers == ()
+        for _ in range(2):
+            await node.store.chores.checkpoints.write()
+            await node.store.chores._sweep()
+        assert node.disk.missing([Digest(first.header.root)])
+        assert not node.disk.missing([Digest(second.header.root)])
+
+
+@in_loop
 async def test_another_trees_state_is_refused(tmp_path: File) -> None:
     async with world(tmp_path, 1) as tree:
         await tree.crash("pi-1")

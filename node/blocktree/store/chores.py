@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 _RECLAIM_BYTES = 4 << 20
+_RECLAIM_ROUNDS = 8  # on a full disk
 _SWEEP_ROUNDS = 16  # so that sweeping keeps up with two hundred changes a second
 _EXPIRE_ROUNDS = 16
 
@@ -51,6 +52,7 @@ class Chores:
             (1, self._checkpoint),
             (2, self.backfill.run),
             (5, self._measure),
+            (5, self._relieve),
             (5, self._sweep),
             (10, self._reclaim),
             (30, replica.staging.expire),
@@ -108,11 +110,26 @@ class Chores:
             await self.checkpoints.write()
         await self._sweeper.purge()
 
+    @property
+    def _full(self) -> bool:
+        """Whether content is refused for want of room."""
+        return self._replica.staging.room < self._replica.staging.reserve
+
+    async def _relieve(self) -> None:
+        """On a full disk the past gives way, oldest first: what people remove has to make room."""
+        if self._full and self._replica.driver.leads:
+            outcome = await self._commits.propose(Expire(self._replica.host.now_ns()))
+            if outcome.dropped:
+                log.warning("the disk is full: %d past versions are given up", len(outcome.dropped))
+
     async def _reclaim(self) -> None:
         host = self._replica.host
-        done = await run(host.worker, lambda: host.disk.reclaim(_RECLAIM_BYTES))
-        if done.waiting:
-            await self.checkpoints.write()
+        for _ in range(_RECLAIM_ROUNDS if self._full else 1):
+            done = await run(host.worker, lambda: host.disk.reclaim(_RECLAIM_BYTES))
+            if done.waiting:
+                await self.checkpoints.write()
+            if done.idle:
+                break
 
     async def _retire(self) -> None:
         """Give up versions that are older than retention keeps; the leader decides for all."""
