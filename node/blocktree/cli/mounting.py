@@ -12,13 +12,16 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 from blocktree.cli.daemons import Daemon
 from blocktree.cli.places import TreePlace, write_whole
 from blocktree.client import Client
 from blocktree.fault import Fault, Kind
 from blocktree.files.opening import Limits
+from blocktree.files.volume import Volume
 from blocktree.mount import disconnect, mount
+from blocktree.services.actorfolders import ActorFolders
 
 START_SECONDS = 30.0
 
@@ -85,7 +88,8 @@ async def serve(folder: Path, settings: Settings) -> None:
         await client.start()
         place.remember_seeds(client.addresses())
         files = await client.open_files(Limits(fast_close=settings.fast_close))
-        mounted = await mount(files, Path(settings.point))
+        volume = cast("Volume", ActorFolders(files, client.runtime))
+        mounted = await mount(volume, Path(settings.point))
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -192,6 +192,18 @@ class Filesystem:
         tell(parent, name, self.valid_s(directory))
         return await self._hand_out(node)
 
+    async def read_actor(self, ino: int) -> bytes:
+        """What `make_actor` was given.
+
+        Raises:
+            Fault: USAGE if it is no actor.
+        """
+        node = self.core.nodes.at(ino)
+        if node.kind is not FileKind.ACTOR:
+            raise Fault(Kind.USAGE, "not an actor")
+        content = await self.core.opened.content(node)
+        return bytes(await content.read(0, content.size))
+
     def file_of(self, ino: int) -> FileId:
         """The id by which the sector service knows a node."""
         return self.core.nodes.at(ino).file
