@@ -1,8 +1,9 @@
 """Measure actors: tell and ask within a process and over mutual TLS, beside what others do.
 
-Peers in the same run: `asyncio.Queue` (no actors, no names), Pykka if installed (threads), and
-an echo on a bare asyncio TLS protocol (no frames, no records). The remote side is a second
-process on this machine. `--json` prints the table for programs.
+Peers in the same run: `asyncio.Queue` (no actors, no names), Pykka if installed (threads), Erlang
+from Debian if installed (`erlang_peer.py`: its distribution over mutual TLS 1.3), and an echo on a
+bare asyncio TLS protocol (no frames, no records). The remote side is a second process on this
+machine. `--json` prints the table for programs.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checked_dispatch import compare
+from erlang_peer import measure as measure_erlang
 
 from blocktree.actors import Actor, Address, Call, Lane, Runtime, receives
 from blocktree.keys import Credential, MemberKind, new_credential, new_tree
@@ -163,6 +165,19 @@ def pykka(count: int) -> list[Row]:
     cuts = statistics.quantiles(times, n=100)
     asked = Row("local ask", "Pykka", 1 / statistics.mean(times), cuts[49] * 1e6, cuts[98] * 1e6)
     return [told, asked]
+
+
+def erlang(count: int) -> list[Row]:
+    found = measure_erlang(max(1000, count // 20), count // 2)
+    if found is None:
+        return []
+    told = count // 2 * 1e9
+    return [
+        Row("local tell", "Erlang", told / found["local"]),
+        Row("local ask", "Erlang", 1e9 / found["asked"], found["asked"] / 1e3),
+        Row("remote ask", "Erlang TLS", None, found["p50"] / 1e3, found["p99"] / 1e3),
+        Row("remote tell", "Erlang TLS", told / found["told"]),
+    ]
 
 
 # ---- with a second process
@@ -348,7 +363,7 @@ def main() -> None:
         Row(what, who, cpu_us=cpu)
         for what, who, cpu in asyncio.run(compare(max(20, given.count // 500)))
     ]
-    rows += pykka(given.count // 4) + asyncio.run(remote(given.count))
+    rows += pykka(given.count // 4) + erlang(given.count) + asyncio.run(remote(given.count))
     if given.json:
         print(json.dumps({"schema": 1, "rows": [row.__dict__ for row in rows]}, indent=2))
     else:

@@ -5,9 +5,12 @@ Two nodes on this machine with certificates made for the run. Needs Debian's `er
 """
 
 import datetime
+import ipaddress
 import json
+import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -52,6 +55,9 @@ io:format("{{\\"p50\\": ~p, \\"p99\\": ~p, \\"told\\": ~p, \\"local\\": ~p, \\"a
 """
 
 
+_HOSTS = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("127.0.0.1")]
+
+
 def measure(count: int, told: int) -> dict[str, float] | None:
     """Nanoseconds: p50, p99 of a remote ask; `told` and `local` for all tells; `asked` for one."""
     if shutil.which("erl") is None:
@@ -61,10 +67,12 @@ def measure(count: int, told: int) -> dict[str, float] | None:
         options = _certificates(folder)
         names = [f"bt{secrets.token_hex(4)}@127.0.0.1" for _ in range(2)]
         cookie = secrets.token_hex(8)
+        world = {**os.environ, "ERL_EPMD_PORT": str(_free_port()), "HOME": made}
         server = subprocess.Popen(
             [*_erl(names[0], cookie, options), "-eval", _line(_SERVER)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=world,
         )
         client = _CLIENT.format(count=count, told=told, there=names[0])
         try:
@@ -74,15 +82,24 @@ def measure(count: int, told: int) -> dict[str, float] | None:
                 text=True,
                 timeout=120,
                 check=False,
+                env=world,
             )
         finally:
             server.kill()
             server.wait()
+            # The name server that Erlang started beside it.
+            subprocess.run(["epmd", "-kill"], env=world, capture_output=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         return None  # this machine's Erlang has no TLS distribution
     measured: dict[str, float] = json.loads(lines[0])
     return measured
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _line(text: str) -> str:
@@ -107,6 +124,7 @@ def _certificate(
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=name == issuer, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(_HOSTS), critical=False)
         .sign(signer, hashes.SHA256())
     )
 
