@@ -19,7 +19,7 @@ from blocktree.actors.delivery import Delivery, RawAnswer, drained, lane_of
 from blocktree.actors.household import Household
 from blocktree.actors.mailbox import Answer, Mailbox
 from blocktree.actors.places import Hosted, Places, Resolver, always
-from blocktree.actors.seeking import Seeker
+from blocktree.actors.seeking import Seeker, expected
 from blocktree.actors.supervision import FOREVER, Restarts
 from blocktree.actors.timers import Timers
 from blocktree.fault import Fault, Kind
@@ -289,7 +289,7 @@ class Runtime:
         if isinstance(to, str):
             raw = expect is Opaque
             found = await self._seeker.ask(to, message, sender, lane, timeout, raw=raw)
-            return _expected(found, expect, to)
+            return expected(found, expect, to)
         answer = RawAnswer(loop=self._loop) if expect is Opaque else self._loop.create_future()
         waiting = self.deadlines.put(answer, to, timeout)
         talk: Talk | None = None
@@ -315,7 +315,7 @@ class Runtime:
             del waiting[answer]
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # seen, also when the wait ended for another reason
-        record = _expected(record, expect, to)
+        record = expected(record, expect, to)
         if talk is not None:
             talk.sent(message, record)
         return record
@@ -392,9 +392,3 @@ class Runtime:
         if self._delivery is None:
             raise Fault(Kind.UNREACHABLE, "this process has no links to others")
         return self._delivery
-
-
-def _expected(record: Record, expect: type[Record], to: Address | Path) -> Record:
-    if not isinstance(record, expect):
-        raise Fault(Kind.CONTRACT, f"it answered with {type(record).__name__}", path=str(to))
-    return record

@@ -80,6 +80,17 @@ def as_asked(record: Record, *, raw: bool) -> Record:
     return decode(record.data, Record) if isinstance(record, Opaque) else record
 
 
+def expected(record: Record, expect: type[Record], to: Address | Path) -> Record:
+    """An answer, if it is of the class that who asked expects.
+
+    Raises:
+        Fault: CONTRACT.
+    """
+    if not isinstance(record, expect):
+        raise Fault(Kind.CONTRACT, f"it answered with {type(record).__name__}", path=str(to))
+    return record
+
+
 class Seeker:
     """Tells and asks what answers at a path, for the actors of one process."""
 
