@@ -5,12 +5,14 @@ import logging
 
 import pytest
 
-from blocktree.actors import Actor, Address, Call, Runtime, plays, receives
+from blocktree.actors import Actor, Address, Call, Lane, Runtime, plays, receives
+from blocktree.actors.conversations import OF_ONE_PROCESS_MAX
 from blocktree.contract import Contract, Role, State, answers, asks, hears, lost, mirror, tells
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.wire import Record
-from contract.words import Close, Get, Got, Open, Opened, Put, Ready, Refused, Seal
+from contract.words import Close, Get, Got, Open, Opened, Piece, Put, Ready, Refused, Seal
+from link.world import hosts, in_loop
 
 HERE = Path("/bt1test/here")
 JO, KIM = Address(HERE, "jo"), Address(HERE, "kim")
@@ -294,6 +296,75 @@ def test_what_a_method_says_comes_after_the_message_that_it_takes() -> None:
             await runtime.ask(door, Put(number), sender=guest)
         assert (await refused(runtime, door, Put(-1), guest)).kind is Kind.USAGE
         await runtime.ask(door, Put(1), sender=guest)  # it was refused, so nothing had changed
+        await runtime.close()
+
+    asyncio.run(play())
+
+
+@in_loop
+async def test_when_the_last_link_to_a_process_is_lost_its_conversations_begin_anew() -> None:
+    async with hosts("pi-1", "pi-2") as (one, other):
+        here, there = Runtime(one.path, one.links), Runtime(other.path, other.links)
+        box = await there.spawn("box", Box())
+        jo = Address(here.here, "jo")
+        await here.ask(box, Open(), Opened, sender=jo)
+        await refused(here, box, Open(), jo)
+        assert "stopped" in (await refused(here, box, Put(1), jo)).what
+        link = one.links.find(there.here, Lane.CONTROL)
+        assert link is not None
+        link.close(Fault(Kind.UNREACHABLE, "pulled out"))
+        await here.ask(box, Open(), Opened, sender=jo)
+        await here.ask(box, Put(1), sender=jo)
+        await here.close()
+        await there.close()
+
+
+@in_loop
+async def test_one_process_cannot_take_all_conversations() -> None:
+    async with hosts("pi-1", "pi-2") as (one, other):
+        here, there = Runtime(one.path, one.links), Runtime(other.path, other.links)
+        box = await there.spawn("box", Box())
+        for number in range(OF_ONE_PROCESS_MAX):
+            await here.ask(box, Open(), sender=Address(here.here, f"a{number}"))
+        fault = await refused(here, box, Open(), Address(here.here, "one-more"))
+        assert fault.kind is Kind.BUSY
+        await there.ask(box, Open(), Opened, sender=Address(there.here, "neighbour"))
+        await here.ask(box, Put(1), sender=Address(here.here, "a0"))
+        await here.close()
+        await there.close()
+
+
+LAMP = Contract(
+    "lamp",
+    1,
+    Role("lamp", State("off", hears(Ready, then="on")), State("on", hears(Piece, then="off"))),
+    mirror("hand"),
+)
+
+
+@plays(BOX.role("box"), LAMP.role("lamp"))
+class LitBox(Box):
+    @receives
+    def ready(self, message: Ready, call: Call) -> None:
+        pass
+
+    @receives
+    def piece(self, message: Piece, call: Call) -> None:
+        pass
+
+
+def test_an_actor_plays_two_roles_side_by_side() -> None:
+    async def play() -> None:
+        runtime = Runtime(HERE)
+        box = await runtime.spawn("box", LitBox())
+        await runtime.ask(box, Ready(), sender=JO)
+        await runtime.ask(box, Open(), Opened, sender=JO)
+        await runtime.ask(box, Piece(), sender=JO)
+        await runtime.ask(box, Put(1), sender=JO)  # the lamp does not move the box
+        fault = await refused(runtime, box, Piece(), JO)
+        assert fault.what == "Piece may not come in state off|open, which expects " + " or ".join(
+            ("Close", "Get", "Put", "Ready", "Seal")
+        )
         await runtime.close()
 
     asyncio.run(play())

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from blocktree.actors.actor import Actor, dispatch_table, played
-from blocktree.contract import Contract, Finding, Rule, check, fit
+from blocktree.contract import Contract, Finding, Place, Role, Rule, check, fit
+from blocktree.contract.join import joined
+from blocktree.fault import Fault
 
 
 def contracts_in(module: ModuleType) -> list[Contract]:
@@ -30,6 +32,16 @@ def examine(module: ModuleType) -> list[Finding]:
             methods = dispatch_table(cls)
         except TypeError as cause:
             found.append(Finding(Rule.METHODS, str(cause), place))
-        else:
-            found += fit(cls, roles, methods, place)
+            continue
+        found += fit(cls, roles, methods, place)
+        if not any(check(role.contract) for role in roles if role.contract):
+            found += _together(roles, place)
     return found
+
+
+def _together(roles: tuple[Role, ...], place: Place) -> Iterator[Finding]:
+    """Whether one actor can play all these roles."""
+    try:
+        joined(roles)
+    except Fault as fault:
+        yield Finding(Rule.METHODS, fault.what, place)
