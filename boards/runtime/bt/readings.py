@@ -28,7 +28,7 @@ class Readings:
         self._news = news
         self._chain = Chain(identity.device, identity.reading_secret, identity.epoch, boot)
         self._signed = 0  # entries below this seq have a checkpoint
-        self._signed_at = 0
+        self._signed_at = None  # uptime; None: not in this boot
         self._lost = None  # (first, last): what went, until the tree has been told
         self._lost_said = None
         self.checkpoint = None  # (place, message): the newest
@@ -107,6 +107,8 @@ class Readings:
         if not unsigned or not self._identity.paired:
             return None
         wait = self.checkpoint_ms // 5 if unsigned >= _CHECKPOINT_ENTRIES else self.checkpoint_ms
+        if self._signed_at is None:
+            return max(0, self.checkpoint_ms // 5 - self._clock.uptime())
         return max(0, self._signed_at + wait - self._clock.uptime())
 
     def sign(self):
