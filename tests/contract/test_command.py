@@ -132,3 +132,29 @@ def test_what_is_no_record_of_blame_is_refused(shell: Shell) -> None:
 def test_help_has_examples(shell: Shell) -> None:
     for verb in ("check", "stub", "table", "draw", "diff", "blame", "verify"):
         assert f"bt contract {verb}" in shell.ok("contract", verb, "--help")
+
+
+def test_two_files_of_one_name_are_two_versions(shell: Shell) -> None:
+    for folder, text in (("old", RIGHT), ("new", NEWER)):
+        (shell.folder / folder).mkdir()
+        (shell.folder / folder / "parrot.py").write_text(text)
+    code, said = shell.bt("contract", "diff", "old/parrot.py", "new/parrot.py", "--role", "bird")
+    assert code == 3
+    assert "- bird in awake: answers Ask with Say" in said
+
+
+def test_run_refuses_a_wrong_contract_before_it_touches_a_tree(shell: Shell) -> None:
+    actor = """
+from blocktree.actors import Actor, Call, plays, receives
+
+@plays(PARROT.role("bird"))
+class Bird(Actor):
+    @receives
+    def ask(self, message: Ask, call: Call) -> Bye:
+        return Bye()
+"""
+    (shell.folder / "bird.py").write_text(RIGHT + actor)
+    code, said = shell.bt("run", "bird.py:Bird", "--at", "/home/bird")
+    assert code == 3
+    assert "bird.py:" in said
+    assert "Bird.ask answers with Bye; parrot.bird answers Say (and 1 more)" in said

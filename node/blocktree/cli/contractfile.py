@@ -61,6 +61,8 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise Fault(Kind.NOT_FOUND, "there is no such file", path=str(path))
     name = f"_contract_{path.stem}"
+    while getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
+        name += "_"  # another file of that name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise Fault(Kind.USAGE, "is not a Python file", path=str(path))

@@ -6,6 +6,7 @@ from pathlib import Path as File
 import click
 
 from blocktree.actors.actor import played
+from blocktree.actors.examine import examine
 from blocktree.cli.actorpaths import tree_path
 from blocktree.cli.asking import address_option
 from blocktree.cli.contractfile import load
@@ -16,7 +17,7 @@ from blocktree.cli.session import OpenTree, Session, run
 from blocktree.cli.treefolder import new_permissions
 from blocktree.cli.treepaths import TreePath, parse_tree_path
 from blocktree.cli.trees import find_directory
-from blocktree.contract import check, raise_first
+from blocktree.contract import Role, raise_first
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.services.deploy import check_source, deploy
@@ -52,8 +53,8 @@ def command(
     """Have the tree run an actor: on one node, and on another when that one dies.
 
     The code is written into the tree as PATH.py, signed by you, and readable for those who keep
-    the tree, since they run it. Nodes verify it before it runs. With --replace, code whose contract
-    would break somebody that lives is refused, with its name.
+    the tree, since they run it. Nodes verify it before it runs. A contract that it plays is
+    checked first; with --replace, one that would break somebody that lives is refused.
 
     \b
     Examples:
@@ -65,6 +66,7 @@ def command(
         raise Fault(Kind.USAGE, "which class of it?", path=code, next_step="FILE.py:Class")
     source = _read(File(file))
     check_source(source, cls, file)
+    roles = _roles(source, file, cls)
     where = parse_tree_path(at, here())
     if not where.names:
         raise Fault(Kind.USAGE, "an actor needs a name in the tree", path=at)
@@ -77,7 +79,7 @@ def command(
         directory = await find_directory(tree.files, where.parent)
         path, own = tree_path(where), new_permissions(0o644)
         if replace:
-            await _judge(tree, path, source, file, cls)
+            await _judge(tree, path, roles)
         await deploy(
             tree.files,
             directory.ino,
@@ -95,21 +97,33 @@ def command(
     run(work, addresses)
 
 
-async def _judge(tree: OpenTree, path: Path, source: bytes, file: str, cls: str) -> None:
+def _roles(source: bytes, file: str, cls: str) -> tuple[Role, ...]:
+    """What the actor plays, if that is right; code that cannot be run here is left to the node.
+
+    Raises:
+        Fault: CONTRACT with the line that is wrong.
+    """
+    if b"@plays" not in source:
+        return ()
+    try:
+        module = load(file)
+    except Fault as fault:
+        say(f"Its contract was not checked: {fault}")
+        return ()
+    raise_first(examine(module))
+    return played(getattr(module, cls))[0]
+
+
+async def _judge(tree: OpenTree, path: Path, roles: tuple[Role, ...]) -> None:
     """Refuse new code whose contract would break somebody who lives.
 
     Raises:
-        Fault: CONTRACT; MALFORMED if the code cannot be run here.
+        Fault: CONTRACT.
     """
-    if b"@plays" not in source:
-        return
-    roles, _ = played(getattr(load(file), cls))
-    for role in roles:
-        if role.contract is not None:
-            raise_first(check(role.contract))
-    root = Path(f"/{tree.place.tree()}")
-    service = tree.client.paths.service
-    await judge_upgrade(tree.client.runtime, service, root, path, roles)
+    if roles:
+        root = Path(f"/{tree.place.tree()}")
+        service = tree.client.paths.service
+        await judge_upgrade(tree.client.runtime, service, root, path, roles)
 
 
 def _read(file: File) -> bytes:
