@@ -1,5 +1,6 @@
 """The pure parts of the runtime, in simulated time, under any loss, doubling and garbage."""
 
+import asyncio
 import itertools
 import random
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from bt import cbor, cobs, messages, packets, session
+from bt import cbor, cobs, messages, packets, session, wifi
 from bt.buffer import Buffer
 from bt.fault import Fault
 from bt.letters import Letters
@@ -99,6 +100,7 @@ class Me:
     epoch = 1
     link_secret = LINK
     setup_secret = b""
+    wifi = ("", "")
 
     def hint(self, _purpose: int) -> bytes:
         return DEVICE[:8]
@@ -261,3 +263,50 @@ def test_slots_fall_back_after_three_crashes_and_remember_it(tmp_path: Path) -> 
     assert (again.current, again.app()[0], again.trial) == (B, "one", False)
     assert not again.crashed()  # a proven app is never given up
     assert Slots(str(tmp_path / "apps"), "", "").current == B
+
+
+class Station:
+    """A radio as MicroPython shows it; joins after a while, unless the access point is off."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.again = asyncio.Event()
+        self.on = True
+        self._looks = 0
+
+    def isconnected(self) -> bool:
+        self._looks += 1
+        return self.on and bool(self.asked) and self._looks > 2
+
+    def active(self, _on: bool) -> None: ...
+
+    def connect(self, name: str, password: str) -> None:
+        self.asked.append((name, password))
+        if len(self.asked) == 2:
+            self.again.set()
+
+    def disconnect(self) -> None: ...
+
+
+def test_links_that_want_the_wifi_at_once_join_it_once_and_it_is_joined_again_when_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wifi, "_LOOK", 0.01)
+    mine = Me()
+    mine.wifi = ("home", "secret")
+    station = Station()
+
+    async def scene() -> None:
+        joined = wifi.Wifi(station, mine)
+        await asyncio.gather(joined.online(), joined.online())
+        assert station.asked == [("home", "secret")]
+        station.on = False
+        await station.again.wait()
+        station.on = True
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+
+
+def test_without_a_name_there_is_no_wifi_to_join() -> None:
+    with pytest.raises(OSError, match="--wifi"):
+        asyncio.run(wifi.Wifi(Station(), Me()).online())
