@@ -22,6 +22,9 @@ from blocktree.fault import Fault, Kind
 VERSION_MIN: Final = (1, 25)
 MPY_VERSION: Final = 6
 _BAUD = 115_200
+_KNOCK_S = 3.0
+_INTERRUPT, _RAW, _COOKED = b"\r\x03\x03", b"\r\x01", b"\r\x02"
+_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _TROUBLE = (TransportError, serial.SerialException, OSError)
 _PROBE = (
     "import sys\n"
@@ -73,6 +76,7 @@ class Repl:
         self._transport: Any = None
 
     def __enter__(self) -> "Repl":
+        _knock(self._port)
         try:
             self._transport = SerialTransport(self._port, baudrate=_BAUD)
             self._transport.enter_raw_repl(soft_reset=False, timeout_overall=5)
@@ -164,11 +168,30 @@ def _literal(said: str) -> Any:
         raise Fault(Kind.UNREACHABLE, "does not answer as MicroPython does") from None
 
 
+def _knock(port: str) -> None:
+    """See in bounded time that MicroPython answers: mpremote waits for ever where nothing does.
+
+    Raises:
+        Fault: NOT_FOUND, DENIED, IN_USE, UNREACHABLE.
+    """
+    if not File(port).exists():
+        step = "plug it in; bt device scan"
+        raise Fault(Kind.NOT_FOUND, "there is no such port", path=port, next_step=step)
+    try:
+        with serial.Serial(
+            port, _BAUD, timeout=_KNOCK_S, write_timeout=_KNOCK_S, exclusive=True
+        ) as line:
+            line.write(_INTERRUPT + _RAW)
+            answer = line.read_until(_PROMPT)
+            line.write(_COOKED)
+    except _TROUBLE as cause:
+        raise _refusal(port, cause) from cause
+    if not answer.endswith(_PROMPT):
+        raise _refusal(port, TimeoutError())
+
+
 def _refusal(port: str, cause: Exception) -> Fault:
     text = str(cause)
-    if "No such file" in text or "does not exist" in text:
-        step = "plug it in; bt device scan"
-        return Fault(Kind.NOT_FOUND, "there is no such port", path=port, next_step=step)
     if "Permission" in text:
         step = "sudo usermod -a -G dialout $USER, then log in again"
         return Fault(Kind.DENIED, "this user may not open it", path=port, next_step=step)

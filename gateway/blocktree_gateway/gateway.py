@@ -117,6 +117,8 @@ class Gateway:
         self._secure = SecureReception(self.roll, speaking.listener)
         self._context: ssl.SSLContext = device_context(who)
         self.tls = TlsPort(self._context, self._secure.heard, self._secure.gone)
+        self._trusted = set(who.chain[1:])  # certificates that TLS knows
+        self._given: object = None  # what was so when secrets were last given on
         self.udp: UdpPort | None = None
         self.ports: dict[str, SerialPort] = {}
         self._port_tasks: dict[str, asyncio.Task[None]] = {}
@@ -135,6 +137,7 @@ class Gateway:
         self._door.tls_port = self.tls.number
         await self._register()
         await self.roll.refresh()
+        self._trust_pairers()
         if self._settings.discover:
             self._announcement = Announcement(
                 self._above.credential, self.udp.number, self.tls.number
@@ -195,10 +198,17 @@ class Gateway:
         while True:
             try:
                 self._gateways = list(await self.devices.gateways())
-                await self.speaking.give_on(self._lawful())
+                await self._give_on()
             except Fault as fault:
                 log.warning("cannot see the other gateways now: %s", fault)
             await asyncio.sleep(GATEWAYS_S)
+
+    async def _give_on(self) -> None:
+        lawful = self._lawful()
+        state = [each.id for each in lawful], self.roll.version, len(self.speaking.held)
+        if state != self._given:
+            await self.speaking.give_on(lawful)
+            self._given = state
 
     async def _look_around(self) -> None:
         while True:
@@ -245,6 +255,7 @@ class Gateway:
 
     def _trust_pairers(self) -> None:
         """Let TLS know the certificates of users who paired devices."""
-        for known in self.roll.by_id.values():
-            for certificate in known.device.record.chain[1:]:
-                self._context.load_verify_locations(cadata=certificate)
+        chains = (known.device.record.chain[1:] for known in self.roll.by_id.values())
+        for certificate in {each for chain in chains for each in chain} - self._trusted:
+            self._context.load_verify_locations(cadata=certificate)
+            self._trusted.add(certificate)

@@ -1,7 +1,7 @@
 """Keeps what one device sends: entries go into its stream in the tree, and only then are `Kept`.
 
 A device that measures once a minute has each reading committed at once; one that measures every
-second has ten seconds of them committed together, so that a hundred of them stay cheap.
+second has fifteen seconds of them committed together, so that a hundred of them stay cheap.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from blocktree_gateway.tree.streamfile import Item, StreamFile
 
 log = logging.getLogger(__name__)
 
-COMMIT_S = 10.0  # between two commits of one stream
+COMMIT_S = 15.0  # between two commits of one stream
 PENDING_MAX = 256  # items that wait for the tree
 _TOGETHER_S = 0.05  # what arrives in one breath is committed as one
 _SOON = 24  # items that wait no longer: a board keeps 32 in memory

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 READINGS = b"readings"
 LAST = b"last"
-PUBLISH_S = 30.0  # between two while the device is busy
+PUBLISH_S = 60.0  # between two while the device is busy
 UNDATED_MAX = 4096
 _UNDATED = b"undated.csv"
 _Row = tuple[Place, int | None, Reading]

@@ -45,7 +45,9 @@ class Roll:
     key: Key
     by_id: dict[bytes, Known] = field(default_factory=dict)
     by_hint: dict[bytes, Known] = field(default_factory=dict)
+    version: int = 0  # goes up with each change
     _marks: dict[bytes, int] = field(default_factory=dict)
+    _stamp: int | None = None  # of the directory, when it was last looked through
 
     async def refresh(self) -> set[bytes]:
         """Look again; the ids of devices that came, changed or went.
@@ -53,6 +55,9 @@ class Roll:
         Raises:
             Fault: if the tree cannot be asked.
         """
+        stamp = await self.devices.stamp()
+        if stamp == self._stamp:
+            return set()
         marks = await self.devices.marks()
         changed = {each for each, mark in marks.items() if self._marks.get(each) != mark}
         gone = self._marks.keys() - marks.keys()
@@ -60,6 +65,8 @@ class Roll:
             self._drop(each)
         for each in changed:
             await self._read(each, marks[each])
+        self.version += 1
+        self._stamp = stamp
         return changed | gone
 
     async def _read(self, device: bytes, mark: int) -> None:

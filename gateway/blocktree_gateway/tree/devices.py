@@ -39,6 +39,11 @@ class Devices:
     def __init__(self, files: SmallFiles) -> None:
         self.files = files
 
+    async def stamp(self) -> int:
+        """A number that changes whenever one of `marks` does."""
+        found = await self.files.find(INDEX)
+        return 0 if found is None else found.ctime_ns
+
     async def marks(self) -> dict[bytes, int]:
         """For each device's id a number that changes whenever something is said of it anew."""
         listed = await self.files.listing(INDEX)
