@@ -11,12 +11,13 @@ device one reading a second; CPU is user and system time, memory the resident se
 The peers need: pip install aiomqtt==2.5.1 'aiocoap[oscore]==0.4.17', and Debian's mosquitto.
 """
 
+# ruff: noqa: ASYNC110, E402, PLC0415 - the tests' house is found only once sys.path is set
+
 import argparse
 import asyncio
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
