@@ -1,0 +1,1 @@
+"""The verbs of `bt image`, one module each."""
