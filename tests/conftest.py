@@ -10,6 +10,11 @@ settings.load_profile("blocktree")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="accept new scenario and vector output")
+    parser.addoption(
+        "--images",
+        action="store_true",
+        help="build SD-card images and boot them, although that takes half an hour",
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ metadata of what is installed here says), in the versions of tools/requirements.
 wheel's hash for each architecture that images are made for.
 """
 
-import re
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -54,23 +54,30 @@ def hashes(pins: list[str]) -> Iterator[tuple[str, str]]:
             words += ["--dest", folder, *wheel_platforms(architecture), *pins]
             subprocess.run(words, check=True)
             for wheel in sorted(Path(folder).glob("*.whl")):
-                told = subprocess.run(
-                    [sys.executable, "-m", "pip", "hash", str(wheel)],
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                )
-                digest = re.search(r"--hash=(sha256:\w+)", told.stdout)
-                assert digest is not None
-                yield canonicalize_name(wheel.name.split("-")[0]), digest[1]
+                digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+                yield canonicalize_name(wheel.name.split("-")[0]), f"sha256:{digest}"
+
+
+def known(pin: str) -> set[str]:
+    """The hashes that are pinned for this version already: they never change."""
+    lines = PINS.read_text().splitlines() if PINS.exists() else []
+    found: set[str] = set()
+    for number, line in enumerate(lines):
+        if line.split(" ")[0] == pin:
+            for mark in lines[number + 1 :]:
+                if not mark.startswith("  --hash="):
+                    break
+                found.add(mark.strip(" \\").removeprefix("--hash="))
+    return found
 
 
 def main() -> None:
     versions = pinned()
     names = needed()
-    by_name: dict[str, set[str]] = {name: set() for name in names}
-    for name, digest in hashes([f"{name}=={versions[name]}" for name in names]):
-        by_name[name].add(digest)
+    by_name = {name: known(f"{name}=={versions[name]}") for name in names}
+    if new := [name for name in names if not by_name[name]]:
+        for name, digest in hashes([f"{name}=={versions[name]}" for name in new]):
+            by_name[name].add(digest)
     lines = ["# The wheels that images hold. Made by: tools/pin_wheels.py"]
     for name in names:
         marks = "".join(f" \\\n  --hash={digest}" for digest in sorted(by_name[name]))

@@ -110,12 +110,12 @@ def run(
             f"{name} is not on this machine",
             next_step=f"sudo apt-get install {package}",
         ) from cause
-    try:
-        return _follow(process, name, watch, stdin)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    with process:  # closes what it holds, and waits
+        try:
+            return _follow(process, name, watch, stdin)
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 def _follow(process: subprocess.Popen[str], name: str, watch: Watch, stdin: str | None) -> str:

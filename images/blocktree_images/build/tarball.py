@@ -40,6 +40,8 @@ class Composition:
                 name = entry.name.removeprefix("./").strip("/")
                 if name in {"", "."} or not keep(name) or not _is_plain(entry):
                     continue
+                if "/" in name:
+                    self.folder(name.rpartition("/")[0])
                 content = None
                 if entry.isreg():
                     content = archive.extractfile(entry)
