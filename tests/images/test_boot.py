@@ -134,7 +134,7 @@ def test_a_flashed_card_joins_and_keeps(pipeline: Pipeline, tree: Tree, tmp_path
         def caught_up() -> bool:
             told = json.loads(tree.bt("node", "ls", f"--addr={tree._door}", "--json"))["nodes"]
             applied = {node["path"].rpartition("/")[2]: node["applied"] for node in told}
-            return applied["pi-4"] == max(applied.values())
+            return bool(applied["pi-4"] == max(applied.values()))
 
         _wait("it catches up", caught_up, console)
     tree.bt("down")

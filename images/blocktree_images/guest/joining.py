@@ -40,6 +40,7 @@ PORT = 7400
 _USER = 900
 _POLL_SECONDS = 2.0
 _TELL_SECONDS = 20.0  # the card is not written more often
+_RESTART_SECONDS = 900.0  # a node that got nowhere in so long is started anew
 
 
 def shown_path(ticket_path: str) -> str:
@@ -72,8 +73,11 @@ def prepare(settings: Settings, place: Place) -> None:
 
 def follow(place: Place, card: Card, problems: tuple[str, ...] = ()) -> None:
     """Watch until the node has joined, saying how it goes; then erase the secrets."""
-    told = 0.0
+    told, begun = 0.0, time.monotonic()
     while not has_joined(place):
+        if time.monotonic() - begun > _RESTART_SECONDS:
+            call("systemctl", "try-restart", "--no-block", UNIT)
+            begun = time.monotonic()
         if time.monotonic() - told >= _TELL_SECONDS or not told:
             condition = look(place, problems)
             card.tell(condition.text())
