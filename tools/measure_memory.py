@@ -35,7 +35,7 @@ from blocktree.files.opening import Limits
 from blocktree.files.service import Filesystem
 from blocktree.files.volume import ROOT_INO, Permissions
 
-BOUND_MIB = 448  # of one node; stated in node/blocktree/store/SPEC.md
+BOUND_MIB = 192  # of one node; stated in node/blocktree/store/SPEC.md
 PIECE = os.urandom(1 << 20)
 MINE = Permissions(0o644, 0, 0)
 

@@ -9,9 +9,9 @@ from blocktree.sim import FaultyDisk, Trial, Violation
 from blocktree.sim.disktrouble import DiskTrouble
 from blocktree.store.repair import Repair, Stage
 
-SEEDS = 500
+SEEDS = 150
 BATCH = 50
-SEEDS_MAX = 150  # within which a planted bug must be found
+SEEDS_MAX = 60  # within which a planted bug must be found
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
@@ -22,12 +22,12 @@ def test_no_story_over_failing_disks_breaks_a_promise(first: int) -> None:
 
 def test_the_disks_fail_in_every_way() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(60):
+    for seed in range(25):
         trial = Trial(seed, disk=FaultyDisk)
         trial.run()
         seen += trial.judge.seen
     for what in ("disks failed", "starts refused", "damaged logs", "logs repaired"):
-        assert seen[what] >= 5, seen
+        assert seen[what] >= 2, seen
 
 
 def test_the_same_seed_tells_the_same_story_of_failing_disks() -> None:

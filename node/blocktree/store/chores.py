@@ -113,7 +113,7 @@ class Chores:
     @property
     def _full(self) -> bool:
         """Whether content is refused for want of room."""
-        return self._replica.staging.room < self._replica.staging.reserve
+        return self._replica.staging.full
 
     async def _relieve(self) -> None:
         """On a full disk the past gives way, oldest first: what people remove has to make room."""

@@ -207,6 +207,7 @@ class Commits:
     def _check_room(self, size: int) -> None:
         staging = self._replica.staging
         if staging.room - size < staging.reserve:
+            staging.refused()
             raise Fault(
                 Kind.NO_SPACE,
                 "the node's disk is full",

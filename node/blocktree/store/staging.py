@@ -26,6 +26,7 @@ from blocktree.store.worker import run
 
 RECENT_MAX = 1 << 16  # digests known to be here
 TIGHT_BYTES = 256 << 20  # free space beyond the reserve below which nothing is taken for granted
+FULL_SECONDS = 300.0  # after a refusal, room is made for whoever asks again
 _EXPIRE_MAX = 1024  # blobs dropped in one go
 
 
@@ -49,6 +50,7 @@ class Staging:
         self._gone: dict[Digest, None] = {}  # for good, although an entry introduces them
         self._arrivals: dict[Digest, list[asyncio.Future[None]]] = {}
         self._room = self._disk.stats().free
+        self._refused = 0.0  # when content was refused last
         self.bytes_waiting = 0
 
     @property
@@ -60,6 +62,15 @@ class Staging:
     def room(self) -> int:
         """Free bytes when last looked, less what was written since."""
         return self._room
+
+    def refused(self) -> None:
+        """Content was refused for want of room."""
+        self._refused = self._now()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room, or was too little for what somebody wanted a moment ago."""
+        return self._room < self.reserve or self._now() - self._refused < FULL_SECONDS
 
     def measure(self) -> None:
         """Look how much room there is."""
