@@ -258,7 +258,7 @@ class DeviceActor(Actor):
         del call
         if self._push is not None:
             raise Fault(Kind.BUSY, "another app is being put on the device")
-        push = Push(OfferKind.APP, message.name, bytes(message.content))
+        push = Push(OfferKind.APP, message.name, bytes(message.content), message.proof)
         return self._loop.create_task(self._run_push(push))
 
     @receives

@@ -97,9 +97,10 @@ class Tail(Record):
 @record(0x0C96)
 @dataclass(frozen=True, slots=True)
 class PushApp(Record):
-    """Put an app on the device."""
+    """Put an app on the device; `proof` is `pairing.vouch` of its content."""
 
     name: str
+    proof: bytes
     content: Body = body_field()
 
 

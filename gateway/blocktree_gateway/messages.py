@@ -190,6 +190,7 @@ class Offer(Record):
     name: str
     size: int
     digest: bytes
+    proof: bytes  # that who may read the device offers it (16 bytes); zeros for a chain
 
 
 @record(0x0C31)

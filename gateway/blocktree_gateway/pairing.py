@@ -4,6 +4,7 @@ Both are pinned by `tests/vectors/device_setup` and `device_rekey`.
 """
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ EPOCH_MAX: Final = 65535
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 _CHARACTERS: Final = 28
 _REKEY: Final = b"blocktree rekey 1\0"
+_APP: Final = b"blocktree app 1\0"
 _SAME_KEY: Final = bytes(32)
 
 
@@ -80,6 +82,12 @@ def open_rekey(device: bytes, reading_secret: bytes, epoch: int, sealed: bytes) 
     except (InvalidTag, ValueError):
         raise Fault(Kind.DAMAGED, "the new keys do not open") from None
     return NewKeys(plain[:32], plain[32:64], plain[64:])
+
+
+def vouch(device: bytes, reading_secret: bytes, epoch: int, digest: bytes) -> bytes:
+    """The proof of an app by its SHA-256: that who holds the reading secret offers it here."""
+    key = HKDF(hashes.SHA256(), 32, device, _APP + epoch.to_bytes(2)).derive(reading_secret)
+    return hmac.digest(key, _APP + digest, "sha256")[:16]
 
 
 def fingerprint(device: bytes) -> str:

@@ -18,6 +18,7 @@ from blocktree_gateway.messages import (
 
 PATIENCE_S = 60.0  # without a word from the device
 NAME_BYTES_MAX = 32
+NO_PROOF = bytes(16)
 _AHEAD = 16  # pieces in the outbox
 _POLL_S = 0.005
 
@@ -29,18 +30,19 @@ class Push:
         kind: an app or a chain of certificates.
         name: for people, at most 32 bytes.
         content: of the file.
+        proof: that who may read the device offers it; a chain needs none.
 
     Raises:
         Fault: TOO_LARGE, USAGE.
     """
 
-    def __init__(self, kind: OfferKind, name: str, content: bytes) -> None:
+    def __init__(self, kind: OfferKind, name: str, content: bytes, proof: bytes = NO_PROOF) -> None:
         if len(content) > APP_BYTES_MAX:
             what = f"{len(content)} bytes; a device takes at most {APP_BYTES_MAX}"
             raise Fault(Kind.TOO_LARGE, what, path=name)
         if not 0 < len(name.encode()) <= NAME_BYTES_MAX:
             raise Fault(Kind.USAGE, f"a name has 1 to {NAME_BYTES_MAX} bytes", path=name)
-        self.offer = Offer(kind, name, len(content), hashlib.sha256(content).digest())
+        self.offer = Offer(kind, name, len(content), hashlib.sha256(content).digest(), proof)
         self._content = content
         self._next = len(content)  # nothing is sent before it is wanted
         self._word = asyncio.Event()

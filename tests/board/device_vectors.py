@@ -46,7 +46,7 @@ def cases() -> Iterator[Case]:
     """Every case: folder, name, content."""
     for make in (_ccm, _keys, _handshakes, _serial, _windows, _messages, _bad_messages):
         yield from make()
-    for make in (_entries, _checkpoints, _rekeys, _refusals, _setups, _apps):
+    for make in (_entries, _checkpoints, _rekeys, _offers, _refusals, _setups, _apps):
         yield from make()
 
 
@@ -170,7 +170,7 @@ MESSAGES: dict[str, list[object]] = {
     "command": [0x0C20, some("id", 8), "Led.set", cbor2.dumps([True])],
     "answer": [0x0C21, some("id", 8), 0, cbor2.dumps([True]), 4000, 1_800_000_000_123],
     "answer_time_unknown": [0x0C21, some("id", 8), 2, cbor2.dumps(["Led.set on:bool"]), 40, None],
-    "offer": [0x0C30, 1, "climate", 4321, some("digest", 32)],
+    "offer": [0x0C30, 1, "climate", 4321, some("digest", 32), some("proof", 16)],
     "want": [0x0C31, some("digest", 32), 192],
     "chunk": [0x0C32, 192, some("chunk", 192)],
     "taken": [0x0C33, some("digest", 32), 4, "its digest does not match"],
@@ -270,6 +270,22 @@ def _rekeys() -> Iterator[Case]:
     yield "device_rekey", "epoch_other", made("damaged", *given, sealed, present=3, epoch=5)
     other = p.rekey(DEVICE, LINK, 4, plain)
     yield "device_rekey", "by_a_gateway", made("damaged", *given, other, present=3, epoch=4)
+
+
+def _offers() -> Iterator[Case]:
+    digest = some("digest", 32)
+    proof = p.vouch(DEVICE, READING, 4, digest)
+    yield "device_offer", "good", made("ok", DEVICE, READING, digest, proof, epoch=4)
+    case = made("denied", DEVICE, READING, digest, proof, epoch=5)
+    yield "device_offer", "epoch_other", case
+    by_gateway = p.vouch(DEVICE, LINK, 4, digest)
+    yield (
+        "device_offer",
+        "by_a_gateway",
+        made("denied", DEVICE, READING, digest, by_gateway, epoch=4),
+    )
+    other = some("another digest", 32)
+    yield "device_offer", "digest_other", made("denied", DEVICE, READING, other, proof, epoch=4)
 
 
 def _refusals() -> Iterator[Case]:

@@ -131,6 +131,13 @@ def rekey(device: bytes, reading: bytes, epoch: int, plain: bytes) -> bytes:
     return seal(okm[:16], okm[16:], device + epoch.to_bytes(2), plain)
 
 
+def vouch(device: bytes, reading: bytes, epoch: int, digest: bytes) -> bytes:
+    """The `proof` of an offered app."""
+    purpose = b"blocktree app 1\0"
+    key = derive(device, reading, purpose + epoch.to_bytes(2), 32)
+    return hmac.digest(key, purpose + digest, "sha256")[:16]
+
+
 def app_file(members: dict[str, bytes]) -> bytes:
     return b"".join(
         bytes([len(name)]) + name.encode() + len(content).to_bytes(4) + content

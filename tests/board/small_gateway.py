@@ -110,7 +110,9 @@ class SmallGateway:
     def push(self, kind: int, name: str, data: bytes) -> Message:
         """Send a file; gives Taken."""
         digest = hashlib.sha256(data).digest()
-        self.tell(0x0C30, kind, name, len(data), digest)
+        owner = self.owner
+        proof = p.vouch(owner.device, owner.reading, owner.epoch, digest)
+        self.tell(0x0C30, kind, name, len(data), digest, proof if kind == 1 else bytes(16))
         self.wait(0x0C31)
         for at in range(0, len(data), 192):
             self.tell(0x0C32, at, data[at : at + 192])

@@ -344,9 +344,13 @@ def test_what_is_no_app_is_refused_and_the_old_one_runs_on(world: World) -> None
     assert gateway.push(1, "x", b"\3abc")[2] == 9
     large = p.app_file({"app.py": GOOD, "contract.tbl": bytes(5000)})
     assert gateway.push(1, "x", large)[2] == 3
-    gateway.tell(0x0C30, 1, "x", 60_000, bytes(32))
+    proof = p.vouch(DEVICE, gateway.owner.reading, 1, bytes(32))
+    gateway.tell(0x0C30, 1, "x", 60_000, bytes(32), proof)
     assert gateway.wait(0x0C33)[2] == 20
-    gateway.tell(0x0C30, 1, "x", 3, bytes(32))
+    forged = p.vouch(DEVICE, gateway.owner.link, 1, bytes(32))
+    gateway.tell(0x0C30, 1, "x", 3, bytes(32), forged)
+    assert gateway.wait(0x0C33)[2] == 5
+    gateway.tell(0x0C30, 1, "x", 3, bytes(32), proof)
     gateway.tell(0x0C32, 0, b"abc")
     assert gateway.wait(0x0C33)[2] == 4
     assert gateway.command("Climate.now")[0] == 0

@@ -6,6 +6,7 @@ device is the runtime of `boards/runtime`, run by MicroPython (or CPython) as a 
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -26,14 +27,14 @@ from blocktree.names import Address
 from blocktree.names import Path as TreePath
 from blocktree.wire import Record
 from blocktree_gateway.adopting import Circle, circle_of, new_adoption, settle
-from blocktree_gateway.devicemessages import DeviceState, GetDevice, Perform, Performed
+from blocktree_gateway.devicemessages import DeviceState, GetDevice, Perform, Performed, PushApp
 from blocktree_gateway.folder import Settings
 from blocktree_gateway.gateway import Above, Gateway, Survey
 from blocktree_gateway.links.serialport import SerialPort
 from blocktree_gateway.links.udp import open_udp
 from blocktree_gateway.messages import AppStanding
 from blocktree_gateway.pairer import Pairer
-from blocktree_gateway.pairing import write_code
+from blocktree_gateway.pairing import vouch, write_code
 from blocktree_gateway.stream.entries import Reader
 from blocktree_gateway.stream.proof import Proof, prove
 from blocktree_gateway.tree.devices import Device, Devices
@@ -197,6 +198,13 @@ class House:
             sock.close()
             await asyncio.sleep(0)
         return device
+
+    async def app(self, place: Place, name: str, content: bytes) -> PushApp:
+        """An app that this house's user vouches for."""
+        record = (await self.devices.require(place)).record
+        secret = record.reading_secrets(self.user.key)[record.epoch]
+        digest = hashlib.sha256(content).digest()
+        return PushApp(name, vouch(record.device, secret, record.epoch, digest), content)
 
     async def ask(self, place: Place, message: Record, expect: type[_T]) -> _T:
         """Ask whoever speaks for a device."""

@@ -12,7 +12,7 @@ import pytest
 from blocktree.fault import Fault, Kind
 from blocktree_gateway.adopting import circle_of, rotation
 from blocktree_gateway.appfile import pack_app
-from blocktree_gateway.devicemessages import Perform, Performed, PushApp, Pushed
+from blocktree_gateway.devicemessages import Perform, Performed, Pushed
 from blocktree_gateway.messages import AppStanding
 from blocktree_gateway.pairing import write_code
 from gateway.house import (
@@ -281,13 +281,13 @@ def test_an_app_is_pushed_and_one_that_crashes_falls_back_by_itself(
             await udp_device(home, micropython, ATTIC)
             await home.until_here(ATTIC, "udp")
             good = pack_app({"app.py": GOOD_APP})
-            pushed = await home.ask(ATTIC, PushApp("counter", good), Pushed)
+            pushed = await home.ask(ATTIC, await home.app(ATTIC, "counter", good), Pushed)
             assert (pushed.kind, pushed.sentence) == (0, "")
             done = await home.until_command(ATTIC, perform("Count.up"))
             assert cbor2.loads(done.result) == [1]
             await home.until_app(ATTIC, "counter", AppStanding.PROVEN)
             bad = pack_app({"app.py": BAD_APP})
-            pushed = await home.ask(ATTIC, PushApp("broken", bad), Pushed)
+            pushed = await home.ask(ATTIC, await home.app(ATTIC, "broken", bad), Pushed)
             assert pushed.kind == 0
             state = await home.until_app(ATTIC, "counter", AppStanding.FALLEN_BACK)
             assert "boom" in state.app_sentence

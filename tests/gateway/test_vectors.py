@@ -14,7 +14,7 @@ from blocktree_gateway.appfile import unpack_app
 from blocktree_gateway.decoding import decode_message
 from blocktree_gateway.links.framing import Deframer, encode_frame
 from blocktree_gateway.messages import Checkpoint, Entry, Place
-from blocktree_gateway.pairing import NewKeys, open_rekey, read_code, seal_rekey, write_code
+from blocktree_gateway.pairing import NewKeys, open_rekey, read_code, seal_rekey, vouch, write_code
 from blocktree_gateway.session.keys import Purpose, Window, derive, seal_nothing, setup_hint
 from blocktree_gateway.session.packets import (
     Hello,
@@ -193,6 +193,14 @@ def test_rekey(path: Path) -> None:
         assert open_rekey(device, secret, epoch, sealed) == keys
     elif case.headers["expect"] == "damaged":
         assert verdict(lambda: open_rekey(device, secret, epoch, sealed)) == "damaged"
+
+
+@each("device_offer")
+def test_offer(path: Path) -> None:
+    case = load(path)
+    device, secret, digest, proof = values(case, 4)
+    good = vouch(device, secret, int(case.headers["epoch"]), digest) == proof
+    assert good == (case.headers["expect"] == "ok")
 
 
 @each("device_refuse")

@@ -9,14 +9,14 @@ from bt import VERSION, flash, messages
 from bt.buffer import Buffer
 from bt.clock import Clock
 from bt.commands import Commands
-from bt.fault import CONTRACT, Fault
+from bt.fault import CONTRACT, DENIED, Fault
 from bt.identity import Identity
 from bt.office import Office
 from bt.p256 import principal_id, public_key
 from bt.pairing import Pairing, chain_path, keep_chain, patiently
 from bt.push import APP, Push
 from bt.readings import Readings
-from bt.rekey import open_rekey
+from bt.rekey import open_rekey, vouched
 from bt.runner import Runner
 from bt.slots import Slots
 from bt.tasks import spawn
@@ -191,8 +191,13 @@ class Device:
             self.readings.clock_was_set()
         self._asked_at = None
 
-    def _offered(self, kind, name, size, digest):
+    def _offered(self, kind, name, size, digest, proof):
+        mine = self.identity
         try:
+            if kind == APP and not vouched(
+                mine.device, mine.reading_secret, mine.epoch, digest, proof
+            ):
+                raise Fault(DENIED, "nobody who may read this device vouches for it")
             offset = self._push.offer(kind, name, size, digest)
             self.office.post(messages.encode(messages.WANT, digest, offset))
         except Fault as fault:

@@ -32,7 +32,7 @@ _SHAPES = {
     KEPT: "n n",
     COMMAND: "b8 t b",
     ANSWER: "b8 n b n ?",
-    OFFER: "n t n b32",
+    OFFER: "n t n b32 b16",
     WANT: "b32 n",
     CHUNK: "n b",
     TAKEN: "b32 n t",

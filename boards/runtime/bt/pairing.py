@@ -44,7 +44,7 @@ class Pairing:
         elif code == messages.JOIN:
             self._adoption.wifi = message[1:]
         elif code == messages.OFFER:
-            self._say(messages.WANT, message[4], self._push.offer(*message[1:]))
+            self._say(messages.WANT, message[4], self._push.offer(*message[1:5]))
         elif code == messages.CHUNK:
             self._chunk(message[1], message[2])
         elif code == messages.BYE:

@@ -1,8 +1,11 @@
-"""New secrets, sealed by who holds the present reading secret: a gateway only passes them on."""
+"""What only who holds the reading secret may do: give new secrets, and vouch for an app.
+
+A gateway lacks it, so it passes both on and can make neither.
+"""
 
 from bt import ccm
 from bt.fault import CONFLICT, Fault
-from bt.hkdf import hkdf
+from bt.hkdf import hkdf, hmac
 
 
 def open_rekey(device, reading_secret, present, epoch, sealed):
@@ -17,3 +20,10 @@ def open_rekey(device, reading_secret, present, epoch, sealed):
     okm = hkdf(device, reading_secret, b"blocktree rekey 1\0" + number, 29)
     plain = ccm.open(okm[:16], okm[16:], device + number, sealed)
     return plain[:32], plain[32:64], plain[64:]
+
+
+def vouched(device, reading_secret, epoch, digest, proof):
+    """Whether who may read this device offered a file of this digest."""
+    purpose = b"blocktree app 1\0"
+    key = hkdf(device, reading_secret, purpose + epoch.to_bytes(2, "big"), 32)
+    return ccm.same(hmac(key, purpose + digest)[:16], proof)

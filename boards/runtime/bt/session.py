@@ -5,6 +5,7 @@ A pure machine. Time (uptime in ms) and dice are arguments; packets to send are 
 """
 
 from bt import packets
+from bt.ccm import same
 from bt.letters import Letters
 from bt.records import UDP_WINDOW, Keys, Plain, Records, refusal_tag, secret_for
 
@@ -197,7 +198,7 @@ class Session:
         confirm = self._confirm
         if said is None or self.state != CONFIRMING or said[0] != confirm[1]:
             return False
-        if said[1] != confirm[2].ready(packet[:17]):
+        if not same(said[1], confirm[2].ready(packet[:17])):
             self.drops += 1
             return True
         self._records = Records(confirm[2], 0 if self._strict else UDP_WINDOW)

@@ -41,7 +41,9 @@ def push(folder: FilePath, path: str, name: str, addresses: tuple[str, ...]) -> 
     async def work(session: Session) -> Pushed:
         opened = await open_device(session, path)
         kept = (*opened.device.place, b"app")
-        pushed = await opened.ask(PushApp(called, content), Pushed, _PATIENCE_S)
+        pushed = await opened.ask(
+            PushApp(called, opened.vouch(content), content), Pushed, _PATIENCE_S
+        )
         if not pushed.kind:
             for member, data in unpack_app(content).items():
                 await opened.devices.files.write((*kept, member.encode()), data)

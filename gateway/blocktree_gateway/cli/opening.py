@@ -1,5 +1,6 @@
 """A device as a command sees it: found in its tree, asked through whoever speaks for it."""
 
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from blocktree.cli.treepaths import TreePath, parse_tree_path, printable
 from blocktree.fault import Fault, Kind
 from blocktree.names import Path
 from blocktree.wire import Record
+from blocktree_gateway.pairing import vouch
 from blocktree_gateway.stream.entries import Reader
 from blocktree_gateway.tree.devices import Device, Devices
 from blocktree_gateway.tree.smallfiles import Place, SmallFiles
@@ -81,6 +83,23 @@ class OpenDevice:
                 next_step="who paired it can give the right: bt device rotate-key",
             )
         return Reader(record.device, secrets, record.principal)
+
+    def vouch(self, content: bytes) -> bytes:
+        """The proof that this user may put an app on it.
+
+        Raises:
+            Fault: DENIED if he was not given its reading secret.
+        """
+        record = self.device.record
+        secret = record.reading_secrets(self.tree.client.user.key).get(record.epoch)
+        if secret is None:
+            raise Fault(
+                Kind.DENIED,
+                "only who may read its readings may put apps on it",
+                path=self.text,
+                next_step="who paired it can give the right: bt device rotate-key",
+            )
+        return vouch(record.device, secret, record.epoch, hashlib.sha256(content).digest())
 
     def stream(self) -> StreamFile:
         """Its stream in the tree."""

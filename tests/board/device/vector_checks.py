@@ -111,6 +111,12 @@ def rekey_(headers, values):
     assert b"".join(opened) == plain
 
 
+def offer(headers, values):
+    device, secret, digest, proof = values
+    if not rekey.vouched(device, secret, int(headers["epoch"]), digest, proof):
+        raise Fault(5, "not vouched for")
+
+
 def refuse(headers, values):
     secret, nonce_d, packet = values
     nonce, kind, tag, sentence = packets.read_refuse(packet)
@@ -158,11 +164,20 @@ CHECKS = {
     "device_entry": entry,
     "device_checkpoint": checkpoint,
     "device_rekey": rekey_,
+    "device_offer": offer,
     "device_refuse": refuse,
     "device_setup": setup,
     "device_app": app,
 }
-KINDS = {2: "usage", 3: "contract", 4: "damaged", 8: "conflict", 9: "malformed", 20: "too_large"}
+KINDS = {
+    2: "usage",
+    3: "contract",
+    4: "damaged",
+    5: "denied",
+    8: "conflict",
+    9: "malformed",
+    20: "too_large",
+}
 
 
 def judge(name, text):
