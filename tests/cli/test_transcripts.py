@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from blocktree import examples
 from cli.conftest import Shell, masked
 from scenario import replay
 
@@ -32,6 +33,9 @@ def play(home: Shell, lines: str) -> str:
             case ["write", name, text]:
                 (home.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (home.folder / name).write_text(text)
+            case ["example", name]:
+                source = Path(examples.__path__[0]) / name
+                (home.folder / name).write_text(source.read_text())
             case ["link", name, target]:
                 (home.folder / name).symlink_to(target)
             case ["read", name]:
@@ -48,4 +52,5 @@ def anybody(text: str, home: Shell) -> str:
     text = masked(text, home.folder)
     text = text.replace(f"{me}:{group} ({os.getuid()}:{os.getgid()})", "ME:GROUP (UID:GID)")
     text = re.sub(rf"(?<=\d ){me} {group}(?= )", "ME GROUP", text)
+    text = re.sub(r"(?<=running  0        )\d+", "N", text)  # an epoch is where the log was
     return text.replace(f"/users/{me}", "/users/ME")

@@ -7,7 +7,7 @@ import click
 
 from blocktree.actors.actor import played
 from blocktree.actors.examine import examine
-from blocktree.cli.actorpaths import tree_path
+from blocktree.cli.actorpaths import described, tree_path
 from blocktree.cli.asking import address_option
 from blocktree.cli.contractfile import load
 from blocktree.cli.mkdir import make_all
@@ -159,16 +159,24 @@ async def _publish(tree: OpenTree, where: TreePath) -> None:
                 raise
 
 
+async def _answers(tree: OpenTree, path: Path) -> bool:
+    try:
+        await described(tree, path)
+    except Fault as fault:
+        return fault.kind is Kind.DENIED  # it answers, but not to us
+    return True
+
+
 async def _wait(tree: OpenTree, path: Path, where: TreePath) -> None:
     service = tree.client.paths.service
     try:
         async with asyncio.timeout(_STARTED_SECONDS):
             while True:
                 listed = await service.ask(ListRunning(), RunList, patience_s=_SECONDS)
-                for one in listed.runs:
-                    if one.path == path and one.process:
-                        say(f"It runs on {one.process.rpartition('/')[2]}.")
-                        return
+                found = [one for one in listed.runs if one.path == path and one.process]
+                if found and await _answers(tree, path):
+                    say(f"It runs on {found[0].process.rpartition('/')[2]}.")
+                    return
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise Fault(

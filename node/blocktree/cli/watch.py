@@ -26,7 +26,7 @@ Snapshot = Mapping[str, str]  # what is watched, to how it is
 @click.command("watch")
 @click.argument("path", metavar="PATH")
 @click.option("--run", "shell", metavar="CMD", help="Run this for each change, one at a time.")
-@click.option("--count", type=int, metavar="N", help="End after so many changes.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @address_option
 def command(

@@ -59,7 +59,7 @@ def write_message(description: Description, name: str, given: Mapping[str, str])
         if field.name in given:
             values.append(_value(field, given[field.name]))
         elif field.required:
-            raise Fault(Kind.USAGE, f"{name} needs {field.name}=…", next_step=f"a {field.kind}")
+            raise Fault(Kind.USAGE, f"{name} needs {field.name}=…", next_step=f"of kind {field.kind}")
         elif field.default:
             values.append(cbor2.loads(field.default))
         elif any(later.name in given for later in shape.fields[number:]):
