@@ -59,7 +59,8 @@ def write_message(description: Description, name: str, given: Mapping[str, str])
         if field.name in given:
             values.append(_value(field, given[field.name]))
         elif field.required:
-            raise Fault(Kind.USAGE, f"{name} needs {field.name}=…", next_step=f"of kind {field.kind}")
+            what = f"{name} needs {field.name}=…"
+            raise Fault(Kind.USAGE, what, next_step=f"of kind {field.kind}")
         elif field.default:
             values.append(cbor2.loads(field.default))
         elif any(later.name in given for later in shape.fields[number:]):
