@@ -433,3 +433,25 @@ def test_no_bit_of_an_entrys_or_a_blobs_row_may_rot(space: Space) -> None:
                 open_disk(files, spoiled, salvage=True)
         else:
             assert open_disk(files, spoiled).missing([digest]) == [digest]
+
+
+@pytest.mark.parametrize("errors", [1, 7, 1000])
+def test_a_device_that_fails_now_and_then_has_lost_nothing(errors: int) -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=[entry_of(at) for at in range(1, 5)]))
+    disk.checkpoint({}, mark_of(2))
+    left = errors
+
+    def before(verb: str, name: str) -> None:
+        nonlocal left
+        if verb == "read" and name.startswith("segment-") and left:
+            left -= 1
+            raise OSError(5, "input/output error")
+
+    files.before = before
+    if errors < 1000:
+        assert open_disk(files, index).log.last_index == 4
+    else:
+        with pytest.raises(Fault, match="may not vote"):
+            open_disk(files, index)

@@ -20,6 +20,11 @@ def test_no_story_over_failing_disks_breaks_a_promise(first: int) -> None:
         Trial(seed, disk=FaultyDisk).run()
 
 
+@pytest.mark.parametrize("seed", [126, 158, 237, 301, 755, 923, 10557, 10617, 11058])
+def test_a_story_that_once_broke_a_promise_does_not_again(seed: int) -> None:
+    Trial(seed, disk=FaultyDisk).run()
+
+
 def test_the_disks_fail_in_every_way() -> None:
     seen: Counter[str] = Counter()
     for seed in range(25):

@@ -30,6 +30,7 @@ from blocktree.names import Digest
 
 _ROWS_MAX = 20_000  # places held in memory while the index is made anew
 _SEGMENTS_MAX = 1 << 30
+_READS_MAX = 8  # of an entry, before an error of the device counts as damage
 _JOIN_AGAIN = "remove this node from the tree and let it join again: the others have it all"
 
 
@@ -167,11 +168,17 @@ class Recovery:
 
         Asked for those behind the mark, which the core reads at once; a scrub finds the others.
         """
-        try:
-            entry = read_entry(self.ground.shelf, self.ground.key, where)
-        except (Fault, FileNotFoundError):
-            return False
-        return (entry.index, entry.term) == (index, term)
+        for _ in range(_READS_MAX):
+            try:
+                entry = read_entry(self.ground.shelf, self.ground.key, where)
+            except FileNotFoundError:
+                return False
+            except Fault as fault:
+                if isinstance(fault.__cause__, OSError):
+                    continue  # a device that fails now and then has lost nothing yet
+                return False
+            return (entry.index, entry.term) == (index, term)
+        return False
 
     def _check_segments(self, checkpoint: Checkpoint) -> None:
         """Every segment that the index knows, and all since, must be there."""
