@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path as File
 
+from blocktree.actors.blames import BLAMES_ACTOR, BlamesActor
 from blocktree.cli.places import TreePlace
 from blocktree.client import Client
 from blocktree.fault import Fault
@@ -77,6 +78,8 @@ async def serve(root: File) -> None:
         gateway = Gateway(settings, above, ports=folder.ports)
         try:
             await gateway.start()
+            blames = BlamesActor(client.runtime.ledger, lambda _call: None)  # links admit members
+            await client.runtime.spawn(BLAMES_ACTOR, blames)
             await _until_stopped(folder, gateway, credential.path)
         finally:
             folder.withdraw()

@@ -4,9 +4,14 @@ It is held by `Monitor` in each conversation. What breaks it stops that conversa
 device may begin another, and its neighbours notice nothing.
 """
 
+import logging
 from typing import Final
 
+from blocktree.actors import Actor, Address, Call
 from blocktree.contract import Branch, Contract, Role, State, hears, machine, mirror, tells
+from blocktree.contract.blame import Charge, charge
+from blocktree.fault import Fault
+from blocktree.keys.chain import read_chain
 from blocktree.wire import Record
 from blocktree_gateway.messages import (
     Alive,
@@ -32,6 +37,8 @@ from blocktree_gateway.messages import (
     Want,
 )
 
+log = logging.getLogger(__name__)
+
 _FROM_DEVICE: Final = (
     *(Face, Alive, Asleep, TimeAsk, Entry, Checkpoint, Answer, Want, Taken, AppState, Rekeyed),
 )
@@ -54,7 +61,8 @@ DEVICE_SESSION: Final = Contract(
     ),
     mirror("device"),
 )
-_START: Final = machine(DEVICE_SESSION, DEVICE_SESSION.role("gateway"))
+_GATEWAY: Final = DEVICE_SESSION.role("gateway")
+_START: Final = machine(DEVICE_SESSION, _GATEWAY)
 
 
 class Monitor:
@@ -63,6 +71,7 @@ class Monitor:
     def __init__(self) -> None:
         self._node = _START
         self.broken = ""
+        self.charge: Charge | None = None  # of what broke it, for who signs blame
 
     def takes(self, message: Record) -> bool:
         """Whether the device may say this now; once it said what it may not, nothing is taken."""
@@ -73,8 +82,22 @@ class Monitor:
             expected = ", ".join(self._node.expected) or "nothing"
             name = type(message).__name__
             self.broken = f"{name} may not come in state {self._node.name}, which takes {expected}"
+            self.charge = charge((_GATEWAY,), self._node, message)
             return False
         following = turn.only
         assert following is not None
         self._node = following
         return True
+
+
+def blame(actor: Actor, monitor: Monitor, chain: tuple[bytes, ...]) -> None:
+    """Have the gateway sign what a device broke; one without a certificate cannot be named."""
+    if monitor.charge is None or not chain:
+        return
+    try:
+        device = read_chain(chain)
+    except Fault as fault:
+        log.info("the certificate of %s does not hold: %s", actor.address, fault)
+        return
+    call = Call(Address(device.path, ""), device)
+    actor.runtime.ledger.note(actor.address, monitor.charge, call)

@@ -17,7 +17,7 @@ from blocktree.actors import Actor, Call, receives
 from blocktree.fault import Fault, Kind
 from blocktree.wire import Record, encode
 from blocktree_gateway.commands import Commands
-from blocktree_gateway.contracts import Monitor
+from blocktree_gateway.contracts import Monitor, blame
 from blocktree_gateway.conversation import OUTBOX_MAX, Conversation
 from blocktree_gateway.devicemessages import (
     DeviceState,
@@ -286,6 +286,7 @@ class DeviceActor(Actor):
     def _quarantine(self, conversation: Conversation) -> None:
         """The device broke its contract: this conversation is over, and the device is told why."""
         self.damaged(f"broke its contract: {self._monitor.broken}")
+        blame(self, self._monitor, self.known.device.record.chain)
         conversation.post(Bye(Kind.CONTRACT, self._monitor.broken[:SENTENCE_BYTES_MAX]))
         self._loop.call_later(_FAREWELL_S, conversation.end)
 

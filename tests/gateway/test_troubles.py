@@ -10,7 +10,11 @@ from pathlib import Path
 import cbor2
 import pytest
 
+from blocktree.actors.blames import Ledger
 from blocktree.contract import check
+from blocktree.contract.blame import verify
+from blocktree.keys.chain import read_chain
+from blocktree.link import Side
 from blocktree_gateway.adopting import circle_of, new_adoption, settle
 from blocktree_gateway.contracts import DEVICE_SESSION
 from blocktree_gateway.devicemessages import Perform, Performed
@@ -53,13 +57,20 @@ def test_a_device_that_breaks_the_contract_is_named_and_its_neighbour_goes_on(
 ) -> None:
     async def scene() -> None:
         async with house(tmp_path) as home:
-            await home.gateway()
+            gateway = await home.gateway()
+            runtime = gateway.speaking._runtime
+            runtime.ledger = Ledger(Side(gateway._above.credential, lambda _: None))
             rude, good = await peer(home, ATTIC), await peer(home, CELLAR)
             good.greet()
             rude.say(Alive(1))
             await until_true(lambda: any(isinstance(m, Bye) for m in rude.heard))
             farewell = next(m for m in rude.heard if isinstance(m, Bye))
             assert farewell.sentence == "Alive may not come in state greeting, which takes Report"
+            (record,) = runtime.ledger.shown().blames
+            said, reporter = verify(record, roles=(DEVICE_SESSION.role("gateway"),))
+            assert said.offender == f"{read_chain(said.certificates).path}#"
+            assert (said.state, said.message) == ("greeting", "Alive")
+            assert reporter.path == runtime.here
             state = await home.until_away(ATTIC)
             assert "broke its contract: Alive may not come" in state.trouble
             good.say(good.entry(Start("", bytes(8), ("count - 0",), 0, 0, bytes(32))))

@@ -40,7 +40,7 @@ def live_peers(tree: str, addresses: Sequence[str]) -> list[Peer]:
 
 
 def blames(tree: str, addresses: Sequence[str]) -> list[tuple[Path, Blames | Fault]]:
-    """What each node of a tree has in its ledger.
+    """What each node of a tree has in its ledger, and each other process that answers at paths.
 
     Raises:
         Fault: UNREACHABLE if no node answers.
@@ -57,7 +57,13 @@ def blames(tree: str, addresses: Sequence[str]) -> list[tuple[Path, Blames | Fau
             except Fault as fault:
                 return node, fault
 
-        return list(await asyncio.gather(*map(ask, sorted(client.nodes()))))
+        nodes = set(client.nodes())
+        listed = await services.providers(client.paths.service, Path(f"/{place.tree()}"))
+        others = {provider.process for provider in listed} - nodes
+        answers = await asyncio.gather(*map(ask, sorted(nodes | others)))
+        return [  # a process that keeps no ledger says nothing, and nobody misses it
+            (path, said) for path, said in answers if path in nodes or isinstance(said, Blames)
+        ]
 
     return run(work, addresses)
 

@@ -74,11 +74,16 @@ async def live_peers(runtime: Runtime, service: SectorService, below: Path) -> l
         parts = [role.partition(" ") for role in said.roles]
         return [Peer(provider.path, role.rpartition(".")[2], mark) for role, _, mark in parts]
 
-    found = await asyncio.gather(*map(describe, await _providers(service, below)))
+    found = await asyncio.gather(*map(describe, await providers(service, below)))
     return [peer for some in found for peer in some]
 
 
-async def _providers(service: SectorService, below: Path) -> list[Provider]:
+async def providers(service: SectorService, below: Path) -> list[Provider]:
+    """Everybody who answers at or below a path now.
+
+    Raises:
+        Fault: UNREACHABLE, NO_QUORUM.
+    """
     found: list[Provider] = []
     after = ""
     while True:
