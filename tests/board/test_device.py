@@ -404,19 +404,19 @@ def test_a_wrong_setup_code_adopts_nobody(world: World) -> None:
     assert not (world.folder / "state" / "id").exists()
 
 
-@record(0x7FA1)
+@record(0x7FC1)
 @dataclass(frozen=True, slots=True)
 class LockOpen(Record):
     """Open it."""
 
 
-@record(0x7FA2)
+@record(0x7FC2)
 @dataclass(frozen=True, slots=True)
 class LockShut(Record):
     """Shut it."""
 
 
-@record(0x7FA3)
+@record(0x7FC3)
 @dataclass(frozen=True, slots=True)
 class Done(Record):
     """It was done."""

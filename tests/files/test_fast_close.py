@@ -8,6 +8,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.service import Filesystem
 from blocktree.files.volume import ROOT_INO
 from blocktree.store.messages import Commit
+from blocktree.wire import Record
 from files.memory_store import MemoryStore, client, shaky
 from files.test_volume import MINE, RW, get, listing, put, refused
 
@@ -64,10 +65,19 @@ def test_fsync_still_waits() -> None:
 
 def test_a_refusal_in_the_background_makes_the_next_close_wait_and_tell() -> None:
     async def scene(store: MemoryStore, one: Filesystem, _: Filesystem) -> None:
-        full = Fault(Kind.NO_SPACE, "the disk is full")
-        store.refuse = lambda message: full if isinstance(message, Commit) else None
+        refusing = asyncio.Event()
+
+        def refuse(message: Record) -> Fault | None:
+            if not isinstance(message, Commit):
+                return None
+            refusing.set()
+            return Fault(Kind.NO_SPACE, "the disk is full")
+
+        store.refuse = refuse
         await put(one, b"first", b"x")
-        await asyncio.sleep(0.01)
+        await refusing.wait()
+        for _ in range(100):  # turns of the loop, in which the refusal comes back
+            await asyncio.sleep(0)
         await refused(Kind.NO_SPACE, put(one, b"second", b"y"))
         store.refuse = lambda _: None
         await one.sync()

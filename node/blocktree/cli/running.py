@@ -1,6 +1,7 @@
 """Starting this machine's nodes, and how they are called."""
 
 import json
+import secrets
 import socket
 from pathlib import Path
 
@@ -46,10 +47,15 @@ def ready_port(folder: Path, pid: int | None) -> int | None:
     return int(ready["port"]) if pid is not None and ready["pid"] == pid else None
 
 
-def free_ports(count: int, first: int = 7401) -> list[int]:
-    """Ports of the loopback address that nobody listens on now."""
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on now.
+
+    They begin at a random one, so that two trees that start at the same moment do not choose the
+    same; and lie below those that the kernel gives to outgoing connections.
+    """
     ports: list[int] = []
-    for port in range(first, 65536):
+    first = 7401 + secrets.randbelow(20_000)
+    for port in range(first, 32_768):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
