@@ -76,7 +76,7 @@ def test_a_refusal_in_the_background_makes_the_next_close_wait_and_tell() -> Non
         store.refuse = refuse
         await put(one, b"first", b"x")
         await refusing.wait()
-        for _ in range(100):  # turns of the loop, in which the refusal comes back
+        for _turn in range(100):  # turns of the loop, in which the refusal comes back
             await asyncio.sleep(0)
         await refused(Kind.NO_SPACE, put(one, b"second", b"y"))
         store.refuse = lambda _: None
