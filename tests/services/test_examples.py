@@ -54,7 +54,7 @@ async def test_the_thermostat_hears_the_sensor_and_tells_the_heater(tmp_path: Fi
 
 async def ask(ann: Townsman, path: Path, message: Set) -> None:
     """Ask until it runs."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await ann.runtime.ask(path, message, timeout=2)
