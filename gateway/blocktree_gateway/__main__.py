@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path as File
 
 from blocktree.actors.blames import BLAMES_ACTOR, BlamesActor
@@ -78,6 +79,10 @@ async def serve(root: File) -> None:
         gateway = Gateway(settings, above, ports=folder.ports)
         try:
             await gateway.start()
+            assert gateway.udp is not None
+            kept = replace(settings, udp=gateway.udp.number, tls=gateway.tls.number)
+            if kept != settings:  # devices remember where it listens
+                folder.save_settings(kept)
             blames = BlamesActor(client.runtime.ledger, lambda _call: None)  # links admit members
             await client.runtime.spawn(BLAMES_ACTOR, blames)
             await _until_stopped(folder, gateway, credential.path)

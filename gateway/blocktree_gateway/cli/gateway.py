@@ -71,7 +71,9 @@ def up(
     settings = Settings(
         str(place.folder), host, udp, tls, serial or ("auto",), seeds, discover=not no_discover
     )
-    prepare_gateway(places, daemon.folder.name, settings)
+    known = (daemon.folder / "settings.json").exists()
+    if not known or settings != Settings(str(place.folder)):  # as before, unless said otherwise
+        prepare_gateway(places, daemon.folder.name, settings)
     start_gateway(daemon)
     ready = running(daemon)
     assert ready is not None

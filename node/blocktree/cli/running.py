@@ -54,6 +54,8 @@ def free_ports(count: int) -> list[int]:
     same; and lie below those that the kernel gives to outgoing connections.
     """
     ports: list[int] = []
+    if not count:
+        return ports
     first = 7401 + secrets.randbelow(20_000)
     for port in range(first, 32_768):
         with socket.socket() as probe:
