@@ -43,6 +43,8 @@ class Machine:
         """The program and its arguments; its console is on standard input and output."""
         part = self.part
         words = [
+            "env",
+            f"QEMU_MODULE_DIR={toolbox.libraries / 'qemu'}",  # else it finds this machine's own
             *toolbox.command(_PROGRAMS[self.board.architecture]),
             *("-L", str(toolbox.root / "usr" / "share" / "qemu")),
             *("-machine", part.machine, "-cpu", part.cpu, "-smp", str(part.cores)),

@@ -47,18 +47,22 @@ class Toolbox:
     architecture: str
     key: str
 
+    @property
+    def libraries(self) -> Path:
+        """Where its shared libraries are."""
+        return self.root / "usr" / "lib" / _LOADERS[self.architecture][1]
+
     def command(self, program: str) -> list[str]:
         """The words that run a program of the toolbox.
 
         Raises:
             Fault: MISSING.
         """
-        loader, triplet = _LOADERS[self.architecture]
-        libraries = f"{self.root}/usr/lib/{triplet}"
+        loader = _LOADERS[self.architecture][0]
         return [
             str(self.root / "usr" / loader),
             "--library-path",
-            f"{libraries}:{libraries}/systemd",
+            f"{self.libraries}:{self.libraries}/systemd",
             str(self.path(program)),
         ]
 
