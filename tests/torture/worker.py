@@ -196,7 +196,12 @@ class Worker:
         except Fault as fault:
             if fault.kind is not Kind.NOT_FOUND:
                 raise
-        made = await self.files.create(ROOT_INO, name.encode(), MINE, os.O_RDWR)
+        try:
+            made = await self.files.create(ROOT_INO, name.encode(), MINE, os.O_RDWR)
+        except Fault as refused:
+            if refused.kind.name != "EXISTS":  # another worker was quicker
+                raise
+            return await self._open(name)
         return made[0].ino, made[1]
 
     async def _put(self, name: str, content: bytes) -> None:

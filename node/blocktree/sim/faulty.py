@@ -276,6 +276,8 @@ class FaultyDisk(SegmentDisk):
             return
         for entry in before.log[: max(0, until - before.base - 1)]:
             missing = entry.index > after.last_index and (self._lied or damage is not None)
+            if self._lied and not missing and entry.index > after.base:  # what it replaced is back
+                missing = after.term(entry.index) != entry.term
             if entry.index > after.base and not missing:
                 kept = after.log[entry.index - after.base - 1 : entry.index - after.base]
                 if kept != [entry]:
