@@ -48,7 +48,7 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bench-idle-") as folder:
         state = Path(folder) / "state"
         try:
-            bt(state, "up", "--sim", "3")
+            bt(state, "up", "--sim", "3", "--bare")
             bt(state, "sim", "kill", "sim-3")
             begun = time.monotonic()
             bt(state, "sim", "start", "sim-3")

@@ -187,7 +187,7 @@ def throwaway() -> Iterator[Tree]:
     with tempfile.TemporaryDirectory(prefix="measure-memory-") as folder:
         state = Path(folder) / "state"
         try:
-            bt(state, "up", "--sim", "3")
+            bt(state, "up", "--sim", "3", "--bare")
             yield Tree(state)
         finally:
             bt(state, "down", "--purge", "--yes", "home")

@@ -268,7 +268,7 @@ class Blocktree(Peer):
         return self.run(sys.executable, "-m", "blocktree.cli", *words, check=check)
 
     def start(self) -> None:
-        self._bt("up", "--sim", "3")
+        self._bt("up", "--sim", "3", "--bare")
         self.mount()
 
     def mount(self) -> None:

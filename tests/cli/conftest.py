@@ -59,7 +59,7 @@ def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
 def make_tree() -> None:
     """`bt up --sim 3`, again if a program beside us took one of the ports that were free."""
     for _ in range(3):
-        done = alone("up", "--sim", "3")
+        done = alone("up", "--sim", "3", "--bare")
         if done.returncode == 0:
             return
         alone("down", "--purge", "--yes", "home")

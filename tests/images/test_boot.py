@@ -32,7 +32,7 @@ class Tree:
     def __init__(self, folder: Path, door: str) -> None:
         self.state = folder / "state"
         self._door = door
-        self.bt("up", "--sim", "3")
+        self.bt("up", "--sim", "3", "--bare")
         for number in (1, 2, 3):
             self._seed(f"sim-{number}")
 

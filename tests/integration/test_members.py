@@ -16,7 +16,7 @@ from integration.throwaway import Tree
 def tree(tmp_path: Path) -> Iterator[Tree]:
     made = Tree(tmp_path)
     try:
-        made.bt("up", "--sim", "3")
+        made.bt("up", "--sim", "3", "--bare")
         yield made
     finally:
         made.bt("down", "--purge", "--yes", "home")

@@ -71,7 +71,7 @@ def throwaway_tree(folder: Path) -> Iterator[Tree]:
     """Start a tree, mount it twice, and remove it all in the end."""
     tree = Tree(folder)
     try:
-        tree.bt("up", "--sim", "3")
+        tree.bt("up", "--sim", "3", "--bare")
         for mount in tree.mounts:
             mount.mkdir()
             tree.bt("mount", "/home", str(mount))

@@ -46,7 +46,7 @@ class ThisMachine:
 
     def begin(self) -> None:
         """Make the tree and start its nodes."""
-        self.bt("up", "--sim", "3")
+        self.bt("up", "--sim", "3", "--bare")
 
     def mount(self, point: Path) -> None:
         """Mount it."""

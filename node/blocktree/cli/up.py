@@ -33,8 +33,11 @@ _VOTERS_SECONDS = 30.0
     metavar="N",
     help="Make a throw-away tree kept by N nodes on this machine.",
 )
+@click.option("--bare", is_flag=True, help="Nodes only: no gateway, no simulated device.")
 @owner_options
-def command(count: int | None, passphrase_file: FilePath | None, *, no_input: bool) -> None:
+def command(
+    count: int | None, passphrase_file: FilePath | None, *, bare: bool, no_input: bool
+) -> None:
     """Start this machine's nodes and return when they answer.
 
     On the machine where `bt init` ran and nothing keeps the tree yet, this makes the first node,
@@ -59,7 +62,7 @@ def command(count: int | None, passphrase_file: FilePath | None, *, no_input: bo
     report = wait_for_voters(places.trees()[0].alias, places.nodes())
     rows = [node_report(report, path, status) for path, status in report.statuses]
     print_table(("NODE", "ROLE"), [(row["path"], row["role"]) for row in rows])
-    for companion in companions():
+    for companion in () if bare else companions():
         for line in companion.start(places, sim=count is not None):
             say(line)
     say(f"Ready in {duration_text(time.monotonic() - begun)}. State is under {places.root}")
