@@ -11,13 +11,11 @@ from blocktree.disk import (
     Files,
     Index,
     Keeper,
-    Limits,
     LmdbIndex,
     MemoryIndex,
     OsFiles,
     SimulatedFiles,
 )
-from blocktree.disk.files import OsFile
 from blocktree.fault import Fault, Kind
 from blocktree.names import PrincipalId, TreeId
 from blocktree.raft import HardState, NodeId
@@ -246,20 +244,3 @@ def test_a_batch_that_is_too_large_is_refused_whole(reopen: Reopen) -> None:
         disk.append(Batch(blobs=[blob_of(bytes(70_000))], entries=[entry_of(1)]))
     assert caught.value.kind is Kind.TOO_LARGE
     assert disk.log.last_index == 0
-
-
-def test_what_a_sync_will_wait_for_is_begun_once_and_when_it_is_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[range] = []
-    monkeypatch.setattr(OsFile, "push", lambda _, at, size: begun.append(range(at, at + size)))
-    disk = open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"), Limits())
-    size = 3 << 20
-    for number in range(5):
-        disk.append(Batch(blobs=[blob_of(bytes([number]) * size)]))
-        disk.push()
-        if number == 3:
-            disk.sync()
-    assert [len(part) // size for part in begun] == [2, 2]  # too little, enough, …, synced already
-    assert begun[0].stop == begun[1].start
-    disk.close()

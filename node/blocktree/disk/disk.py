@@ -54,7 +54,6 @@ class Disk:
         log: the Raft log. Any thread.
         is_quick: whether appending so many bytes of payload needs no new segment, so no sync.
         begin_sync, end_sync: have somebody else sync (`KernelSync`), as `Stream` says.
-        push: begin to write what the next sync will wait for, as `Stream` says.
     """
 
     def __init__(self, ground: Ground, found: Recovered, clock: Callable[[], float]) -> None:
@@ -70,7 +69,6 @@ class Disk:
             self._stream.resume(found.number, found.end)
         self.is_quick = self._stream.has_room
         self.begin_sync, self.end_sync = self._stream.begin_sync, self._stream.end_sync
-        self.push = self._stream.push
         self._reclaimer = Reclaimer(ground, self.log, self._stream)
         self._table = Table(ground, self.log, self._stream, self._reclaimer.condemned, found)
         self._stream.opening = self._table.opening

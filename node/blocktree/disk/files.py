@@ -1,11 +1,9 @@
 """How the disk reaches files: a small interface, and the real one over the operating system."""
 
 import contextlib
-import ctypes
 import fcntl
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,20 +13,6 @@ from blocktree.fault import Fault, Kind
 _IOVECS_MAX = 1024  # POSIX guarantees 16, Linux takes 1,024
 _MODE = 0o600
 _sync_contents = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-_START_WRITING = 2  # SYNC_FILE_RANGE_WRITE, sync_file_range(2)
-
-
-def _range_call() -> Callable[..., int] | None:
-    """`sync_file_range`, which Python does not have; None where the system has none either."""
-    if not sys.platform.startswith("linux"):
-        return None
-    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if call is not None:
-        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return call
-
-
-_sync_range = _range_call()
 
 
 class File(Protocol):
@@ -124,11 +108,6 @@ class OsFile:
     def sync(self) -> None:
         """Contents and, where it changed, the size; no times."""
         _sync_contents(self._fd)
-
-    def push(self, offset: int, size: int) -> None:
-        """Have the kernel begin to write these bytes to the device; promises nothing."""
-        if _sync_range is not None:
-            _sync_range(self._fd, offset, size, _START_WRITING)
 
     def truncate(self, size: int) -> None:
         """Cut the file."""

@@ -29,7 +29,6 @@ from blocktree.raft import HardState
 _JOIN_MAX = 1024  # payloads up to this are copied behind their head: cheaper than a buffer more
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LATENCIES = 1024
-_PUSH_BYTES = 4 << 20
 _HEADS = 64 << 10  # the most that the heads of "a few" records take
 
 # kind, extra, check (stamp for blobs), name, payload
@@ -60,7 +59,6 @@ class Stream:
         self.previous = 0  # size of the segment before
         self.written = 0  # bytes, since the disk was opened
         self._synced = 0
-        self._pushed = 0  # bytes of this segment that the kernel was told to write
         self._new_name = False  # the directory has a file that it may forget
         self._poison: Fault | None = None
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -154,23 +152,12 @@ class Stream:
             raise self._refusal("a segment could not be created", cause) from cause
         self._shelf.add(number, file)
         self.previous = self.end
-        self._file, self.number, self.end, self._synced, self._pushed = file, number, 0, 0, 0
+        self._file, self.number, self.end, self._synced = file, number, 0, 0
         self._new_name = True
 
     def has_room(self, size: int) -> bool:
         """Whether a few records of `size` bytes in all fit into this segment."""
         return self._file is not None and self.end + size + _HEADS < self._limits.segment
-
-    def push(self) -> None:
-        """Begin to write what is not synced, if it is much.
-
-        By itself the kernel begins when a tenth of the memory is unwritten: then the sync at the
-        end of a large file would have to wait for all of it.
-        """
-        start = max(self._pushed, self._synced)
-        if self.end - start >= _PUSH_BYTES and isinstance(self._file, OsFile):
-            self._file.push(start, self.end - start)
-            self._pushed = self.end
 
     @property
     def durable(self) -> bool:

@@ -239,8 +239,6 @@ class Saver:
 def _write(disk: Disk, job: _Job) -> _Job:
     """On the disk's thread: everything."""
     _append(disk, job)
-    if not job.readies:
-        disk.push()
     return _sync(disk, job)
 
 
