@@ -46,6 +46,9 @@ from blocktree_gateway.links.framing import decode_cobs
 from blocktree_gateway.session.packets import read_packet
 from blocktree_gateway.stream.columns import read_column
 from blocktree_gateway.tree.streamfile import split_items
+from blocktree_images.build.boards import read_board
+from blocktree_images.card.blockmap import decode_blockmap
+from blocktree_images.card.settings import decode_settings
 from caps.home import ANNA, OWNER, PHOTOS, RING, ROOT_ACCESS, TREE, give, sealed_access
 from disk.rig import KEEPER, ME, blob_of, entry_of, mark_of, open_disk
 from sectors.house import fresh
@@ -239,6 +242,11 @@ DECODERS: dict[str, Fuzzed] = {
         transaction.decode_command, (encode(Expire(5)),)
     ),
     "blocktree.store.blobs.split_blobs": Fuzzed(split, (b"\1\2\3\4" + bytes(10),)),
+    "blocktree_images.build.boards.read_board": Fuzzed(
+        text(lambda words: read_board(words, "a-board")), ()
+    ),
+    "blocktree_images.card.blockmap.decode_blockmap": Fuzzed(decode_blockmap, ()),
+    "blocktree_images.card.settings.decode_settings": Fuzzed(decode_settings, ()),
     "blocktree_gateway.appfile.unpack_app": Fuzzed(
         appfile.unpack_app, (b"\x06app.py\0\0\0\4pass",)
     ),
@@ -264,6 +272,8 @@ DECODERS: dict[str, Fuzzed] = {
 
 # Found by name, and no decoders of foreign bytes.
 NOT_FOREIGN: Mapping[str, str] = {
+    "blocktree_images.build.boards.load_board": "the name of one of our own folders",
+    "blocktree_images.build.debs.read_record": "what apt says on the machine that builds images",
     "blocktree.services.child.load_class": "a name that its parent gives to a process it starts",
     "blocktree.keys.passphrase.open_credential": "slow on purpose; its record is fuzzed",
 }
