@@ -128,7 +128,8 @@ class Reception:
         elif self._listener_of(known) is not None:
             wire.send(self._door.welcome(hello, wire.where, time.time()))
         elif self._elsewhere(known):
-            self._refuse(wire, hello, Kind.BUSY, _ELSEWHERE, secret, self._denials)
+            # A refusal would keep the device from the other gateway as well.
+            self._drop("a device that another gateway speaks for", wire)
 
     def _confirm(self, wire: Wire, confirm: Confirm) -> None:
         made = self._by_nonce.get(confirm.nonce_g)
@@ -207,7 +208,6 @@ class _Ending:
 
 _STRANGER = "this tree does not know the device; pair it with: bt device pair"
 _OLD_KEYS = "its keys are older than the tree's; pair it with: bt device pair"
-_ELSEWHERE = "another gateway speaks for it; try again later"
 
 
 def revoked_text(known: Known) -> str:
