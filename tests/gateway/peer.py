@@ -74,7 +74,7 @@ class Peer(asyncio.DatagramProtocol):
             self._answers.append(read_packet(data))
         self._event.set()
 
-    async def enter(self, seconds: float = 10.0) -> None:
+    async def enter(self, seconds: float = 30.0) -> None:
         """The handshake, again and again until it is done."""
         device, epoch = self.adoption.device, self.adoption.epoch
         deadline = time.monotonic() + seconds
@@ -140,7 +140,7 @@ class Peer(asyncio.DatagramProtocol):
         return None
 
 
-async def until_true(look: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until_true(look: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, "did not come to be"

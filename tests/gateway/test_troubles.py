@@ -258,7 +258,7 @@ def test_a_device_moves_to_another_gateway_with_the_commands_that_waited(tmp_pat
             second = await home.gateway("two")
             assert second.udp is not None
             device = await Peer(adoption, ("127.0.0.1", second.udp.number)).open(home.opened)
-            await device.enter(20.0)
+            await device.enter()
             device.greet()
             await until_true(lambda: any(isinstance(m, Command) for m in device.heard))
             sent = next(m for m in device.heard if isinstance(m, Command))
