@@ -54,10 +54,10 @@ def free_ports(count: int) -> list[int]:
     same; and lie below those that the kernel gives to outgoing connections.
     """
     ports: list[int] = []
-    if not count:
-        return ports
     first = 7401 + secrets.randbelow(20_000)
     for port in range(first, 32_768):
+        if len(ports) == count:
+            return ports
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
