@@ -118,6 +118,7 @@ class Node:
         await self.runtime.spawn(SERVICES_ACTOR, hosting)
         await self._standing.check()
         self._joining = asyncio.create_task(self._belong())
+        self._joining.add_done_callback(self._belonged)
         self.folder.announce(self.path, self.port)
         if self.settings.discover:
             self._discovery = Discovery(
@@ -190,6 +191,13 @@ class Node:
         end = await self._standing.watch()
         log.error("%s", end)
         self.store.broken(end)
+
+    def _belonged(self, task: "asyncio.Task[None]") -> None:
+        """A node that broke while it joined must not stand there and look alive."""
+        if task.cancelled() or (cause := task.exception()) is None:
+            return
+        log.error("joining the tree broke", exc_info=cause)
+        self.store.broken(Fault(Kind.FAILED, "joining the tree broke, the log says how"))
 
     def _doors(self) -> Sequence[str]:
         found = self._discovery.found if self._discovery is not None else ()
