@@ -39,6 +39,7 @@ _REFRESH_SECONDS = 30.0
 _STRANGERS_SECONDS = 0.5  # between two questions because of strangers
 _ASK_SECONDS = 3.0
 _POLL_SECONDS = 0.02
+_REFUSALS = frozenset({Kind.DENIED, Kind.WRONG_TREE, Kind.EXPIRED})
 _ADDRESSES_MAX = 8
 
 
@@ -153,8 +154,20 @@ class Client:
         return (*seen, *(address for path in nodes for address in self._recorded(path)))
 
     async def statuses(self) -> list[tuple[Path, Status | Fault]]:
-        """What every node says of itself, or why it does not answer."""
-        return list(await asyncio.gather(*map(self._status, self.nodes())))
+        """What every node says of itself, or why it does not answer.
+
+        All are asked who belongs, too, and the newest word counts: a node that lags behind may
+        still know one that was just removed, or not yet one that joined.
+        """
+        before = self.nodes()
+        _, statuses = await asyncio.gather(
+            asyncio.gather(*map(self._learn_from, before)),
+            asyncio.gather(*map(self._status, before)),
+        )
+        after = self.nodes()
+        joined = [path for path in after if path not in before]
+        statuses += await asyncio.gather(*map(self._status, joined))
+        return [(path, status) for path, status in statuses if path in after]
 
     # ---- who belongs
 
@@ -220,22 +233,29 @@ class Client:
         """
         refusal: Fault | None = None
         for path in self.nodes() or tuple(self._nodes):
-            try:
-                answer = await self.runtime.ask(
-                    Address(path, STORE_ACTOR), GetMembers(), Members, timeout=_ASK_SECONDS
-                )
-            except Fault as fault:
-                if fault.kind in {Kind.DENIED, Kind.WRONG_TREE, Kind.EXPIRED}:
-                    refusal = refusal or fault
-                log.info("%s: %s", path, fault)
-                continue
-            if answer.members and answer.index >= self._members_index:
-                self._members_index = answer.index
-                self.members = tuple(decode(member, Member) for member in answer.members)
+            learnt = await self._learn_from(path)
+            if learnt is True:
                 return True
+            if isinstance(learnt, Fault) and learnt.kind in _REFUSALS:
+                refusal = refusal or learnt
         if refusal is not None:
             raise refusal
         return False
+
+    async def _learn_from(self, path: Path) -> bool | Fault:
+        """Whether a node knew no less than we do of who belongs, or why it does not answer."""
+        try:
+            answer = await self.runtime.ask(
+                Address(path, STORE_ACTOR), GetMembers(), Members, timeout=_ASK_SECONDS
+            )
+        except Fault as fault:
+            log.info("%s: %s", path, fault)
+            return fault
+        if not answer.members or answer.index < self._members_index:
+            return False
+        self._members_index = answer.index
+        self.members = tuple(decode(member, Member) for member in answer.members)
+        return True
 
     async def _keep_learning(self) -> None:
         while True:
