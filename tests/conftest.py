@@ -1,7 +1,11 @@
 """What every test may ask for."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+
+from blocktree.wire.record import _codecs
 
 # A machine that is busy with other things is slow, not wrong: no example is timed.
 settings.register_profile("blocktree", deadline=None)
@@ -20,3 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def rewrite(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite"))
+
+
+@pytest.fixture(autouse=True)
+def _records_as_they_were() -> Iterator[None]:
+    """A test that runs a copy of a file with records must not leave the copy's classes behind."""
+    before = dict(_codecs)
+    yield
+    _codecs.update(before)
