@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from blocktree.fault import Fault
+from blocktree.fault import Fault, Kind
 from blocktree.raft import Config, Entry, EntryKind, NodeId, Raft, Ready, Role, Saved, SnapshotMark
 from blocktree.sim.disk import Disk, Snapshot, Write
 from blocktree.sim.judge import Judge
@@ -276,7 +276,12 @@ class Process:
                 reply(REFUSED)
 
     def _checkpoint(self, raft: Raft) -> None:
-        mark = raft.mark(self.applied)
+        try:
+            mark = raft.mark(self.applied)
+        except Fault as fault:
+            if fault.kind is not Kind.BUSY:
+                raise
+            return  # the state that replaces this one is on its way to the disk
         self._checkpointed = mark.index
         keep = self._world.dice.choice((0, 8, 100))
         write = Write(checkpoint=Snapshot(mark, dict(self.values)), keep=keep)
