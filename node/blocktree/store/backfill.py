@@ -31,10 +31,10 @@ class Backfill:
         self.damaged: set[Digest] = set()
 
     def met(self, digests: Sequence[Digest]) -> None:
-        """Somebody asked for blobs that cannot be read here: fetch them soon."""
+        """Somebody needs blobs that cannot be read here: fetch them soon."""
         for digest in digests:
             if digest not in self.damaged and self._replica.tree.is_needed(digest):
-                log.error("the blob %s is damaged on the disk", digest.hex())
+                log.error("the blob %s is damaged on the disk, or gone", digest.hex())
                 self.damaged.add(digest)
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from blocktree.fault import Fault, Kind
 from blocktree.sectors.retention import SECONDS_MAX
 from blocktree.sectors.transaction import Expire
+from blocktree.store.acquaintance import Acquaintance
 from blocktree.store.backfill import Backfill
 from blocktree.store.checkpoints import Checkpoints
 from blocktree.store.commits import Commits
@@ -45,12 +46,20 @@ class Chores:
         self.backfill = Backfill(replica)
         self.scrubber = Scrubber(replica, self.backfill, self.checkpoints)
         host = replica.host
-        self._sweeper = Sweeper(host.disk, host.worker, host.crew, replica.tree, replica.staging)
+        self._sweeper = Sweeper(
+            host.disk,
+            host.worker,
+            host.crew,
+            replica.tree,
+            replica.staging,
+            missed=self.backfill.met,
+        )
         self._plan: tuple[tuple[int, Chore], ...] = (
             (1, expire_sessions),
             (1, look_after_actors),
             (1, self._checkpoint),
             (2, self.backfill.run),
+            (2, Acquaintance(replica).run),
             (5, self._measure),
             (5, self._relieve),
             (5, self._sweep),

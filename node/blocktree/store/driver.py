@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from blocktree.fault import Fault, Kind
+from blocktree.names import Digest
 from blocktree.raft import (
     ChangeKind,
     Entry,
@@ -55,6 +56,9 @@ class Machine(Protocol):
     def led(self, term: int, role: Role, leader: NodeId) -> None:
         """Term, role or leader changed."""
 
+    def names(self, digest: Digest) -> bool:
+        """Whether an entry that is not applied yet names a blob."""
+
     def broken(self, fault: Fault) -> None:
         """The disk failed for good: stop the node."""
 
@@ -88,7 +92,7 @@ class Driver:
         self._disk = disk
         self._worker = host.worker
         self.raft = self._new_core(saved, NoLog(saved.mark) if saved.in_doubt else disk.log)
-        self.saver = Saver(host, self._saved, self.kick, self._fail)
+        self.saver = Saver(host, machine.names, self._saved, self.kick, self._fail)
         self.applied = disk.saved().mark.index
         self._todo: deque[Entry | tuple[int, ...] | _Restored] = deque()
         self._restoring: dict[int, _Restored] = {}

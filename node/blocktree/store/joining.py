@@ -122,8 +122,14 @@ class Joining:
         return Address(Path(leader), STORE_ACTOR), None
 
     def _learn(self, joined: Joined) -> None:
-        """Until the state is here, the members are those that the admitting member told."""
+        """Until the state is here, the members are those that the admitting member told.
+
+        They stay expected while the log is read, which begins with the members of long ago.
+        """
         roster = self._store.replica.tree.roster
+        members = [decode(each, Member) for each in joined.members]
+        if joined.index > roster.index:
+            for each in members:
+                roster.expect(each)
         if not roster.index:
-            members = [decode(each, Member) for each in joined.members]
             roster.replace((Belonging(each) for each in members), 0)

@@ -86,13 +86,15 @@ class MemberDesk:
             raise Fault(Kind.BUSY, "the tree has just begun", next_step="try again")
         if not roster.belongs(identity):
             judge_ticket(identity, int(replica.host.now()))
-        member = member_of(identity, message.addresses)
-        command = JoinCommand(encode(member), replica.host.now_ns())
-        outcome = await self._commits.propose(command)
-        if (fault := outcome.fault()) is not None:
-            raise fault
+        member, index = member_of(identity, message.addresses), replica.driver.applied
+        if member not in roster.members():  # who asks again is answered without an entry
+            command = JoinCommand(encode(member), replica.host.now_ns())
+            outcome = await self._commits.propose(command)
+            if (fault := outcome.fault()) is not None:
+                raise fault
+            index = outcome.index
         members = tuple(encode(each) for each in roster.members())
-        return Joined(members, outcome.index)
+        return Joined(members, index)
 
     async def remove(self, message: Remove, identity: Identity) -> Removed:
         """Withdraw a belonging, for the owner. A node leaves the group first."""

@@ -233,6 +233,10 @@ class Replica:
         log.info("term %d: %s, leader %s", term, role.name.lower(), self.path_of(leader) or "?")
         self._watch.led(term, role, leader)
 
+    def names(self, digest: Digest) -> bool:
+        """Whether an entry that is not applied yet names a blob."""
+        return self.staging.pinned(digest)
+
     def broken(self, fault: Fault) -> None:
         """The disk failed."""
         self.failed = fault

@@ -1,8 +1,9 @@
 """Who belongs to the tree, as this node has applied it: by principal, by path, by node id.
 
-Before a joining node has any state, the roster is what the member that admitted it said. After a
-restart the log may record members that are not applied yet: they are expected, since the nodes of a
-group have to find and admit each other before anything can be applied.
+Before a joining node has any state, the roster is what the member that admitted it said. Members
+that are recorded but not applied here yet are expected: those of the log after a restart, those of
+that member's answer, and those that others told of (`acquaintance`); the nodes of a group have to
+find and admit each other before anything can be applied.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Member, MemberKind
 from blocktree.names import Path, PrincipalId, parent
 from blocktree.raft import NodeId
+
+EXPECTED_MAX = 1024
 
 
 def node_id(principal: PrincipalId) -> NodeId:
@@ -52,9 +55,13 @@ class Roster:
         if node not in self._met and len(self._met) < 1024:
             self._met[node] = path
 
-    def expect(self, member: Member) -> None:
-        """An entry of the log that is not applied yet records this member."""
-        self._expected[node_id(member.principal)] = member
+    def expect(self, member: Member) -> bool:
+        """The tree has this member on record, further on than this node; whether that is news."""
+        node = node_id(member.principal)
+        news = member.principal not in self._by_principal and node not in self._expected
+        if node in self._expected or len(self._expected) < EXPECTED_MAX:
+            self._expected[node] = member
+        return news
 
     def path_of(self, node: NodeId) -> Path | None:
         """Where a node is."""
@@ -81,10 +88,11 @@ class Roster:
         }
 
     def paths_beside(self, here: Path) -> list[Path]:
-        """Where the other nodes of the domain are, also those known by their links alone."""
+        """Where the other nodes of the domain are, also those expected or known by their links."""
+        nodes = [each.path for each in self._expected.values() if each.kind is MemberKind.NODE]
+        others = [path for path in (*nodes, *self._met.values()) if parent(path) == parent(here)]
         found = [member.path for member in self.nodes_beside(here).values()]
-        met = [path for path in self._met.values() if parent(path) == parent(here)]
-        return [path for path in dict.fromkeys((*found, *met)) if path != here]
+        return [path for path in dict.fromkeys((*found, *others)) if path != here]
 
     def addresses(self, path: Path) -> tuple[str, ...]:
         """Where a member said that it listens."""

@@ -3,11 +3,12 @@
 Invariants
 - At most one job is at the disk; what arrives meanwhile is gathered for the next one.
 - Blobs are written before the entries of the same job, so an entry that is in the log after a
-  crash has its blobs beside it.
+  crash has its blobs beside it. If one that an entry names finds no room, all entries wait.
 - `saved` is called only after the sync that covers it, and in the order of the Readies.
 
-Faults: no room for entries keeps them queued and tries again every second (the group goes on
-without this replica); any other failure of the disk is final, and the node stops.
+Faults: no room for entries, or for blobs that entries name, keeps them queued and tries again every
+second (the group goes on without this replica); any other failure of the disk is final, and the
+node stops.
 """
 
 import asyncio
@@ -46,7 +47,8 @@ class _Job:
     readies: list[Ready]
     kept: list[Digest]
     refused: list[tuple[_Blobs, Fault]] = field(default_factory=list)
-    short: bool = False  # the entries found no room
+    held: list[_Blobs] = field(default_factory=list)  # no room, and an entry names them
+    short: bool = False  # the entries found no room, or must not get ahead of blobs
     seconds: float = 0.0  # that the sync took
 
 
@@ -55,6 +57,7 @@ class Saver:
 
     Args:
         host: its disk is called on its worker's thread, or here while that is idle.
+        named: whether an entry that may come into the log, or is in it, names a blob.
         saved: told the number of the newest Ready that is durable.
         idle: told when a job without any Ready is done.
         broken: told once, when the disk failed for good.
@@ -63,6 +66,7 @@ class Saver:
     def __init__(
         self,
         host: Host,
+        named: Callable[[Digest], bool],
         saved: Callable[[int], None],
         idle: Callable[[], None],
         broken: Callable[[Fault], None],
@@ -71,6 +75,7 @@ class Saver:
         self._worker = host.worker
         self._kernel = host.kernel
         self._syncing: _Job | None = None  # what the kernel is making durable
+        self._named = named
         self._told_saved = saved
         self._told_idle = idle
         self._broken = broken
@@ -143,10 +148,10 @@ class Saver:
         job = _Job(self._blobs[:taken], self._readies, self._kept)
         self._blobs, self._readies, self._kept = self._blobs[taken:], [], []
         if not self._is_small(job, size):
-            self._worker.submit(partial(_write, self._disk, job), self._done)
+            self._worker.submit(partial(self._write, job), self._done)
             return
         try:
-            _append(self._disk, job)
+            self._append(job)
         except Exception as cause:  # told like a failure on the thread
             self._loop.call_soon(self._done, None, cause)
             return
@@ -202,6 +207,7 @@ class Saver:
             fault = error if isinstance(error, Fault) else Fault(Kind.FAILED, f"the disk: {error}")
             self._broken(fault)
             return
+        self._hold(job)
         for item in job.blobs:
             self.bytes_waiting -= item.size
         self._answer(job)
@@ -219,9 +225,44 @@ class Saver:
         else:
             self._told_idle()
 
+    def _hold(self, job: _Job) -> None:
+        """Refused blobs that an entry names, by now, are tried again before all others."""
+        late = [item for item, fault in job.refused if fault.kind is Kind.NO_SPACE]
+        job.held += [item for item in late if self._is_named(item)]
+        if not job.held:
+            return
+        job.short = True
+        held = {id(item) for item in job.held}
+        job.blobs = [item for item in job.blobs if id(item) not in held]
+        self._blobs = job.held + self._blobs
+
+    def _is_named(self, item: _Blobs) -> bool:
+        return any(self._named(digest) for digest, _ in item.blobs)
+
     def _retry(self) -> None:
         self._busy = False
         self._start()
+
+    def _write(self, job: _Job) -> _Job:
+        """On the disk's thread: everything."""
+        self._append(job)
+        return _sync(self._disk, job)
+
+    def _append(self, job: _Job) -> None:
+        """Blobs, what is kept, entries."""
+        _write_blobs(self._disk, job)
+        if job.kept:
+            self._disk.keep(job.kept)
+        if any(self._is_named(item) for item, _ in job.refused):
+            job.short = True
+            return
+        try:
+            for batch in _batches(self._disk, job.readies):
+                self._disk.append(batch)
+        except Fault as fault:
+            if fault.kind is not Kind.NO_SPACE:
+                raise
+            job.short = True
 
     @staticmethod
     def _answer(job: _Job) -> None:
@@ -234,26 +275,6 @@ class Saver:
                 item.future.set_result(None)
             else:
                 item.future.set_exception(fault)
-
-
-def _write(disk: Disk, job: _Job) -> _Job:
-    """On the disk's thread: everything."""
-    _append(disk, job)
-    return _sync(disk, job)
-
-
-def _append(disk: Disk, job: _Job) -> None:
-    """Blobs, what is kept, entries."""
-    _write_blobs(disk, job)
-    if job.kept:
-        disk.keep(job.kept)
-    try:
-        for batch in _batches(disk, job.readies):
-            disk.append(batch)
-    except Fault as fault:
-        if fault.kind is not Kind.NO_SPACE:
-            raise
-        job.short = True
 
 
 def _sync(disk: Disk, job: _Job) -> _Job:

@@ -12,7 +12,7 @@ on. A page that is gone says that what it named is gone too, so both are repeate
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from blocktree.disk import Disk
@@ -43,8 +43,16 @@ class Sweeper:
     """Works off the rows of dropped versions."""
 
     def __init__(
-        self, disk: Disk, worker: Worker, crew: Worker, tree: TreeState, staging: Staging
+        self,
+        disk: Disk,
+        worker: Worker,
+        crew: Worker,
+        tree: TreeState,
+        staging: Staging,
+        *,
+        missed: Callable[[Sequence[Digest]], None],
     ) -> None:
+        self._missed = missed  # told of pages that should be here, to fetch them
         self._disk = disk
         self._worker = worker
         self._crew = crew
@@ -70,7 +78,8 @@ class Sweeper:
             except Fault as fault:
                 if fault.kind is not Kind.NOT_FOUND:
                     raise
-                log.info("a sweep waits for a page that is not here: %s", fault)
+                log.debug("a sweep waits for a page that is not here: %s", fault)
+                self._missed([Digest(bytes.fromhex(fault.path))])
                 self._later.add(key)
                 continue
             self._tree.owners.swept(key)
