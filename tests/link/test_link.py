@@ -67,6 +67,39 @@ async def test_frames_of_one_turn_leave_together_but_for_an_answer_which_does_no
         assert writes == [13, 999 * 13]
 
 
+class Joined:
+    """A bundle whose frame is its items, one after the other."""
+
+    def head(self, items: list[bytes]) -> bytes:
+        return b"".join(items)
+
+
+@in_loop
+async def test_items_gathered_in_a_row_leave_in_one_frame_in_their_place() -> None:
+    async with ends() as two:
+        link = await two.dial()
+        await two.far.until(lambda far: bool(far.links))
+        link.send(b"first")
+        one, other = Joined(), Joined()
+        for item in (b"a", b"b", b"c"):
+            link.gather(one, item)
+        link.send(b"between")
+        link.gather(one, b"d")
+        for item in (b"e", b"f"):
+            link.gather(other, item)
+        link.gather(one, b"g")
+        expected = [b"first", b"abc", b"between", b"d", b"ef", b"g"]
+        await two.far.until(lambda far: len(far.frames) == len(expected))
+        assert [head for head, _ in two.far.frames] == expected
+        for _ in range(1000):
+            link.gather(one, b"x")
+        await two.far.until(lambda far: sum(len(head) for head, _ in far.frames[6:]) == 1000)
+        assert max(len(head) for head, _ in two.far.frames[6:]) == 256
+        link.gather(one, b"last words")
+        link.close()
+        await two.far.until(lambda far: far.frames[-1][0] == b"last words")
+
+
 @in_loop
 async def test_closing_says_why_after_what_was_sent() -> None:
     async with ends() as two:

@@ -116,15 +116,19 @@ class Cell:
         link that received something), never by an actor, so that actors do not run inside actors.
         Otherwise the message goes to the mailbox, so the order of messages is kept.
         """
+        if not self.take_now(message, call, answer):
+            self.mailbox.put((message, call, answer))
+
+    def take_now(self, message: Record, call: Call, answer: Answer | None) -> bool:
+        """As `take`, but what cannot be worked off at once is left alone: False."""
         try:
             talk = self._always or self._known.get(call) or self._meet(call)
         except Fault as fault:
             refuse(answer, fault)
-            return
+            return True
         entry = talk.table.plain.get(type(message))
         if entry is None or not self.mailbox.idle or len(self._later) >= LATER_MAX:
-            self.mailbox.put((message, call, answer))
-            return
+            return False
         before, (method, after) = talk.table, entry
         talk.table = after
         try:
@@ -132,11 +136,11 @@ class Cell:
         except Fault as fault:
             talk.undo(before, after)
             refuse(answer, fault)
-            return
+            return True
         except (Exception, asyncio.CancelledError) as cause:
             talk.undo(before, after)
             self.mailbox.put((Broken(cause), call, answer))
-            return
+            return True
         if result is None or isinstance(result, Record):
             if answer is not None:
                 answer.set_result(DONE if result is None else result)
@@ -144,6 +148,7 @@ class Cell:
             self.mailbox.put((Unfinished(result), call, answer))
         else:
             self._promise(result, answer)
+        return True
 
     def _use(self, actor: Actor) -> None:
         self.actor = actor

@@ -10,9 +10,11 @@ from blocktree.actors.mailbox import Mailbox
 from blocktree.actors.places import Places, Target
 from blocktree.actors.remote import (
     BACKLOG_MAX,
+    UNHEARD,
     Form,
     Receipt,
     RemoteAnswer,
+    Tells,
     Way,
     Wire,
     encode_head,
@@ -25,12 +27,13 @@ from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Lane, Link, Links
 from blocktree.link.link import again
 from blocktree.names import Address, Path
-from blocktree.wire import Body, Opaque, Record, body_of, carries_body, decode, encode
+from blocktree.wire import Body, Opaque, Record, body_of, carries_body, decode, decode_each, encode
 
 log = logging.getLogger(__name__)
 
 WAITING_MAX = 65_536  # asks of one link that wait for answers
 ROUTES_MAX = 4096
+ITEM_MAX = 4096  # bytes of a told message that travels with others in one frame
 
 
 class Delivery:
@@ -54,7 +57,10 @@ class Delivery:
         self._cell = cell
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._routes: dict[tuple[str, str, str, int], bytes] = {}
+        self._routes: dict[tuple[str, str, str, int], Tells] = {}
+        self._routed_to: Address | Target | None = None  # the last one of `_route`
+        self._routed_from: Address | None = None
+        self._routed = Tells(b"")
         self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
         self._told_last: Record | None = None  # without a body, so not large
         self._told_encoded = b""
@@ -101,6 +107,13 @@ class Delivery:
             what = f"no link within {timeout_s:g} seconds"
             raise Fault(Kind.UNREACHABLE, what, path=to) from None
 
+    def ready(self, to: Path, lane: Lane, via: Link | None) -> Link | None:
+        """As `link`, if there is one that can be sent on now."""
+        if via is not None:
+            return None
+        link = self._links.find(to, lane)
+        return None if link is None or link.congested else link
+
     def open_link(self, to: Path, lane: Lane, via: Link | None) -> Link | None:
         """As `link` without waiting: None if there is none, and then one is begun."""
         if via is not None:
@@ -127,7 +140,11 @@ class Delivery:
             encoded = encode(message)
             if not len(body):
                 self._told_last, self._told_encoded = message, encoded
-        link.send(encode_head(Form.TELL, 0, self._route(to, sender)) + encoded, body)
+        route = self._route(to, sender)
+        if not len(body) and len(encoded) <= ITEM_MAX:
+            link.gather(route, encoded)
+        else:
+            link.send(encode_head(Form.TELL, 0, route.route) + encoded, body)
 
     async def ask(
         self,
@@ -148,7 +165,7 @@ class Delivery:
         number = wire.number()
         wire.waiting[number] = answer
         try:
-            head = encode_message(Form.ASK, number, self._route(to, sender), message)
+            head = encode_message(Form.ASK, number, self._route(to, sender).route, message)
             link.send(head, body_of(message))
             return await answer
         finally:
@@ -169,14 +186,17 @@ class Delivery:
         finally:
             del self._connecting[to, lane]
 
-    def _route(self, to: Address | Target, sender: Address | None) -> bytes:
+    def _route(self, to: Address | Target, sender: Address | None) -> Tells:
+        if to is self._routed_to and sender is self._routed_from:  # many in a row are alike
+            return self._routed
         name = sender.actor if sender else ""
         key = (to.actor, name, "", 0) if isinstance(to, Address) else ("", name, to.path, to.epoch)
         route = self._routes.get(key)
         if route is None:
             if len(self._routes) >= ROUTES_MAX:
                 self._routes.clear()
-            route = self._routes[key] = encode_route(*key)
+            route = self._routes[key] = Tells(encode_route(*key))
+        self._routed_to, self._routed_from, self._routed = to, sender, route
         return route
 
     # ---- in
@@ -186,7 +206,9 @@ class Delivery:
         self._delivering = True
         form, number, route, data = split_head(head)
         size = len(head) + len(body)
-        if form == Form.TELL:
+        if form == Form.TELLS:
+            self._told_several(link, route, data, size)
+        elif form == Form.TELL:
             self._told(link, route, data, body, Receipt(link, size))
         elif form == Form.ASK:
             self._asked(link, route, data, body, RemoteAnswer(link, size, number))
@@ -207,14 +229,38 @@ class Delivery:
     def _told(self, link: Link, route: bytes, data: bytes, body: Body, answer: Receipt) -> None:
         try:
             way = self.wire(link).route(route)
+            cell = self._cell(self._name(way))
+            message = _read(cell, data, body)
             if way.call.path is None:
-                cell = self._cell(way.to)
-                cell.take(_read(cell, data, body), way.call, answer)
-                return
-            cell = self._cell(self._places.at(way.call.path, way.epoch))
-            self._admit(way, _read(cell, data, body), answer)
+                cell.take(message, way.call, answer)
+            else:
+                self._admit(way, message, answer)
         except Fault as fault:
             refuse(answer, fault)
+
+    def _told_several(self, link: Link, route: bytes, data: bytes, size: int) -> None:
+        """Messages of one frame: each is worked off at once, or held for by itself."""
+        try:
+            way = self.wire(link).route(route)
+            cell = self._cell(self._name(way))
+            messages = decode_each(data, raw=cell.actor.raw)
+            share = len(data) // max(1, len(messages))
+            for message in messages:
+                if isinstance(message, Fault):
+                    UNHEARD.set_exception(message)
+                elif way.call.path is not None:
+                    link.hold(share)
+                    self._admit(way, message, Receipt(link, share))
+                elif not cell.take_now(message, way.call, UNHEARD):
+                    link.hold(share)
+                    cell.mailbox.put((message, way.call, Receipt(link, share)))
+        except Fault as fault:
+            UNHEARD.set_exception(fault)
+        link.release(size)
+
+    def _name(self, way: Way) -> str:
+        path = way.call.path
+        return way.to if path is None else self._places.at(path, way.epoch)
 
     def _asked(
         self, link: Link, route: bytes, data: bytes, body: Body, answer: RemoteAnswer
@@ -222,8 +268,7 @@ class Delivery:
         try:
             way = self.wire(link).route(route)
             path = way.call.path
-            name = way.to if path is None else self._places.at(path, way.epoch)
-            cell = self._cell(name)
+            cell = self._cell(self._name(way))
             _check_room(cell.mailbox, link)
             message = _read(cell, data, body)
             if path is not None:

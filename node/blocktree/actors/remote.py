@@ -16,7 +16,8 @@ from blocktree.actors.mailbox import Mailbox
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Link
 from blocktree.names import Address, Path, parse_name, parse_path
-from blocktree.wire import Body, Record, body_of, decode, encode, record, with_body
+from blocktree.wire import Body, Record, body_of, decode, decode_any, encode, record, with_body
+from blocktree.wire.cbor import array_head
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Form(IntEnum):
     ASK = 1
     ANSWER = 2
     REFUSAL = 3
+    TELLS = 4  # several, of one route
 
 
 @record(0x0802)
@@ -74,6 +76,21 @@ def encode_head(form: Form, number: int, route: bytes) -> bytes:
     return _HEAD.pack(form, number, len(route)) + route
 
 
+class Tells:
+    """A route with the frames of what is told on it: a `link.Bundle`."""
+
+    __slots__ = ("route",)
+
+    def __init__(self, route: bytes) -> None:
+        self.route = route
+
+    def head(self, items: list[bytes]) -> bytes:
+        """The head of one frame with these encoded messages."""
+        if len(items) == 1:
+            return encode_head(Form.TELL, 0, self.route) + items[0]
+        return b"".join((encode_head(Form.TELLS, 0, self.route), array_head(len(items)), *items))
+
+
 def encode_message(form: Form, number: int, route: bytes, message: Record) -> bytes:
     """The head of a frame."""
     return encode_head(form, number, route) + encode(message)
@@ -101,7 +118,7 @@ def read_message(data: bytes, body: Body) -> Record:
     Raises:
         Fault: MALFORMED.
     """
-    message = decode(data, Record, exact=False)
+    message = decode_any(data)
     return with_body(message, body) if len(body) else message
 
 
@@ -192,6 +209,22 @@ class Receipt:
         assert self._size >= 0, "two outcomes"
         self._link.release(self._size)
         self._size = -1
+
+
+class _Unheard:
+    """The outcome of a told message that was worked off as it came."""
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _result: Record, /) -> None:
+        pass
+
+    def set_exception(self, exception: Fault, /) -> None:
+        log.debug("a message was refused: %s", exception)
+
+
+UNHEARD = _Unheard()
 
 
 class RemoteAnswer(Receipt):

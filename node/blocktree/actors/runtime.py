@@ -201,11 +201,12 @@ class Runtime:
             mailbox.put((message, self.call_of(sender), None))
             return
         delivery = self.outward()
-        link = await delivery.link(
-            to.process, lane_of(message) if lane is None else lane, via, timeout
-        )
-        if link.congested:
-            await drained(link, timeout)
+        which = lane_of(message) if lane is None else lane
+        link = delivery.ready(to.process, which, via)
+        if link is None:
+            link = await delivery.link(to.process, which, via, timeout)
+            if link.congested:
+                await drained(link, timeout)
         self.says(sender, message, to, link)
         delivery.tell(link, to, sender, message)
 

@@ -1,7 +1,8 @@
 """One mutual-TLS connection between two processes, and the frames on it.
 
 Invariants
-  - Frames leave in the order of `send`, and many of one loop turn leave in one write.
+  - Frames leave in the order of `send`, and many of one loop turn leave in one write. Items of one
+    `Bundle` that are gathered in a row leave in one frame, in their place among the others.
   - Nothing is delivered before both ends have proved who they are (`opening`), nor after the close.
   - Bytes waiting to be written are bounded (`Limits.write_max`: `send` answers BUSY), and so are
     bytes received but not yet worked off (`Limits.inbound_max`: the link is not read meanwhile).
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 _JOIN_MAX = 64 << 10  # pieces below this are copied into one write, larger ones go by themselves
 _SLICE_BYTES = 64 << 10  # of a large piece, for one write
 _FLUSH_BYTES = 256 << 10  # of pending pieces: do not wait for the end of the loop turn
+_BUNDLE_MAX = 256  # items in one frame
 _FRAME_COST = (
     1024  # bytes a frame is counted for beside its own, so that empty ones are bounded too
 )
@@ -71,6 +73,13 @@ def _ignore_pause() -> None:
     pass
 
 
+class Bundle(Protocol):
+    """Says how items that leave together make up the head of one frame."""
+
+    def head(self, items: list[bytes]) -> bytes:
+        """The head of a frame with these items, at least one, in this order."""
+
+
 class Opening(Protocol):
     """What leads a new connection to the point where its peer is known (`opening`)."""
 
@@ -108,7 +117,9 @@ class Link(asyncio.BufferedProtocol):
         self._reader = FrameReader(head_max=_HELLO_MAX, body_max=_HELLO_MAX, buffer_bytes=4 << 10)
         self._open = False
         self._pending: list[Body] = []
-        self._pending_bytes = 0
+        self._bundle: Bundle | None = None  # that `_items` are of
+        self._items: list[bytes] = []  # behind what is pending
+        self._pending_bytes = 0  # with the items
         self._flush_planned = False
         self._pending_frames = 0
         self._prompt = False  # whether the next frame leaves at once
@@ -149,22 +160,36 @@ class Link(asyncio.BufferedProtocol):
             Fault: the link's closing fault if it is closed, TOO_LARGE for a frame over its limits,
                 BUSY if more than `Limits.write_max` bytes wait already.
         """
-        if self.closed is not None:
-            raise again(self.closed)
-        if not self._writable and self.backlog > self._limits.write_max:
-            raise Fault(Kind.BUSY, "too much waits to be sent", path=self.peer.path)
+        if self.closed is not None or not self._writable:
+            self._check_room()
+        if self._items:
+            self._tie()
         self._pending += encode_frame(head, body)
-        if self._prompt:  # nothing was sent since the peer was last heard
-            self._prompt = False
-            self._write_pending()
+        self._queued(len(head) + len(body) + 8)
+
+    def gather(self, bundle: Bundle, item: bytes) -> None:
+        """Queue a small item; those of one bundle that follow each other leave in one frame.
+
+        Args:
+            bundle: what makes up the frame; compared by identity.
+            item: at most a few KiB, for a frame holds up to 256 of them.
+
+        Raises:
+            Fault: as `send`.
+        """
+        if self.closed is not None or not self._writable:
+            self._check_room()
+        items = self._items
+        if items and bundle is self._bundle and len(items) < _BUNDLE_MAX:  # its frame leaves anyway
+            items.append(item)
+            self._pending_bytes += len(item)
+            if self._pending_bytes >= _FLUSH_BYTES:
+                self._write_pending()
             return
-        self._pending_frames += 1
-        self._pending_bytes += len(head) + len(body) + 8
-        if not self._flush_planned and not self._delivering:
-            self._flush_planned = True
-            self._loop.call_soon(self._flush)
-        if self._pending_bytes >= _FLUSH_BYTES:
-            self._write_pending()
+        self._tie()
+        self._bundle = bundle
+        self._items.append(item)
+        self._queued(len(item))
 
     @property
     def certificate(self) -> bytes:
@@ -202,6 +227,13 @@ class Link(asyncio.BufferedProtocol):
         self._waiting.append(room)
         await room
 
+    def hold(self, size: int) -> None:
+        """Count `size` more delivered bytes as not yet worked off, until they are released."""
+        self._inbound += size + _FRAME_COST
+        if self._reading and self._inbound > self._limits.inbound_max:
+            self._reading = False
+            self._transport.pause_reading()
+
     def release(self, size: int) -> None:
         """Say that a delivered frame of `size` bytes (head and body) has been worked off."""
         self._inbound -= size + _FRAME_COST
@@ -217,6 +249,7 @@ class Link(asyncio.BufferedProtocol):
             return
         reason = why or Fault(Kind.STOPPED, "the link was closed")
         if self._connected:
+            self._tie()
             self._pending += encode_frame(b"", encode(Failure.of(reason)))
             self._write_pending()
             self._transport.close()
@@ -253,7 +286,8 @@ class Link(asyncio.BufferedProtocol):
         try:
             for head, body in self._reader.buffer_updated(nbytes):
                 if head:
-                    self._deliver(head, body)
+                    self.hold(len(head) + len(body))
+                    self.on_frame(self, head, body)
                 elif len(body):
                     self._leave(decode(body, Failure).fault())
                 if self._ended():
@@ -266,7 +300,7 @@ class Link(asyncio.BufferedProtocol):
         finally:
             self._delivering = False
             self.on_pause()
-            if self._pending and not self._ended():
+            if (self._pending or self._items) and not self._ended():
                 self._write_pending()
             self._prompt = not self._crowded
 
@@ -297,22 +331,43 @@ class Link(asyncio.BufferedProtocol):
     def _ended(self) -> bool:
         return self.closed is not None
 
-    def _deliver(self, head: bytes, body: Body) -> None:
-        self._inbound += len(head) + len(body) + _FRAME_COST
-        if self._reading and self._inbound > self._limits.inbound_max:
-            self._reading = False
-            self._transport.pause_reading()
-        self.on_frame(self, head, body)
+    def _check_room(self) -> None:
+        if self.closed is not None:
+            raise again(self.closed)
+        if self.backlog > self._limits.write_max:
+            raise Fault(Kind.BUSY, "too much waits to be sent", path=self.peer.path)
+
+    def _queued(self, size: int) -> None:
+        """Something waits: see to it that it leaves."""
+        if self._prompt:  # nothing was sent since the peer was last heard
+            self._prompt = False
+            self._write_pending()
+            return
+        self._pending_frames += 1
+        self._pending_bytes += size
+        if not self._flush_planned and not self._delivering:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+        if self._pending_bytes >= _FLUSH_BYTES:
+            self._write_pending()
+
+    def _tie(self) -> None:
+        """What was gathered becomes a frame."""
+        if self._items:
+            assert self._bundle is not None
+            items, self._items = self._items, []
+            self._pending += encode_frame(self._bundle.head(items))
 
     def _flush(self) -> None:
         """The end of a turn in which something was sent."""
         self._flush_planned = False
-        if self._pending and self.closed is None:
+        if (self._pending or self._items) and self.closed is None:
             self._write_pending()
 
     def _write_pending(self) -> None:
         """Everything pending: small pieces joined into one write, large ones not copied."""
-        self._crowded = self._pending_frames > 1
+        self._crowded = self._pending_frames > 1 or len(self._items) > 1
+        self._tie()
         pieces, self._pending = self._pending, []
         self._pending_bytes = self._pending_frames = 0
         self._spoke = True

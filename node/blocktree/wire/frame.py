@@ -14,6 +14,7 @@ from blocktree.wire.cbor import Body
 HEAD_MAX = 2 << 20
 BODY_MAX = 8 << 20
 _PREFIX = struct.Struct("!II")
+_PREFIX_BYTES = _PREFIX.size
 BUFFER_BYTES = 256 << 10
 
 
@@ -75,7 +76,7 @@ class FrameReader:
         return self._buffer[self._end :]
 
     def buffer_updated(self, count: int) -> Iterator[tuple[bytes, Body]]:
-        """Tell that `count` bytes were written; yields the frames that are now whole.
+        """Tell that `count` bytes were written; iterates over the frames that are now whole.
 
         Exhaust it before the next `get_buffer`.
 
@@ -84,30 +85,31 @@ class FrameReader:
         """
         if not len(self._large):
             self._end += count
-            yield from self._cut()
-            return
+            return self._cut()
         self._filled += count
-        if self._filled == len(self._large):
-            whole, head_size = self._large, self._large_head
-            self._large = memoryview(b"")
-            yield bytes(whole[:head_size]), whole[head_size:]
+        if self._filled < len(self._large):
+            return iter(())
+        whole, head_size = self._large, self._large_head
+        self._large = memoryview(b"")
+        return iter(((bytes(whole[:head_size]), whole[head_size:]),))
 
     def _cut(self) -> Iterator[tuple[bytes, Body]]:
-        while self._end - self._start >= _PREFIX.size:
-            head_size, body_size = _PREFIX.unpack_from(self._buffer, self._start)
+        buffer, end, read_prefix = self._buffer, self._end, _PREFIX.unpack_from
+        begin = self._start + _PREFIX_BYTES
+        while begin <= end:
+            head_size, body_size = read_prefix(buffer, begin - _PREFIX_BYTES)
             if head_size > self._head_max or body_size > self._body_max:
                 raise Fault(Kind.MALFORMED, f"a frame claims {head_size} + {body_size} bytes")
-            begin = self._start + _PREFIX.size
-            middle, finish = begin + head_size, begin + head_size + body_size
-            if finish > self._end:
-                if finish - begin > len(self._buffer) - _PREFIX.size:
+            middle = begin + head_size
+            finish = middle + body_size
+            if finish > end:
+                if finish - begin > len(buffer) - _PREFIX_BYTES:
                     self._outgrow(begin, head_size, body_size)
                 return
             self._start = finish
-            yield (
-                bytes(self._buffer[begin:middle]),
-                bytes(self._buffer[middle:finish]) if body_size else b"",
-            )
+            body = bytes(buffer[middle:finish]) if body_size else b""
+            yield bytes(buffer[begin:middle]), body
+            begin = finish + _PREFIX_BYTES
 
     def _move(self, target: memoryview) -> None:
         """Put the unread bytes at the start of `target` (memoryviews copy as memmove does)."""

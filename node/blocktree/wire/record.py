@@ -26,6 +26,7 @@ from blocktree.wire.cbor import Body, Write
 _BODY = "blocktree body"
 _DEPTH_MAX = 32
 _INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
+_READ_ERRORS = (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError)
 _Read = Callable[[Any], Any]
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound="Record")
@@ -113,13 +114,11 @@ def decode(data: Body, expected: type[_T], *, exact: bool = True) -> _T:
         Fault: MALFORMED if the bytes are not the encoding of such a record.
     """
     try:
-        plain = cbor2.loads(data, max_depth=_DEPTH_MAX, allow_indefinite=False)
+        plain = _load(data)
         value = _open_record(plain)
         canonical = not exact or _close_record(value) == data or cbor2.dumps(plain) == data
-    except Fault:
-        raise
-    except (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError) as cause:
-        raise Fault(Kind.MALFORMED, f"not a record: {cause}") from cause
+    except _READ_ERRORS as cause:
+        raise _unreadable(cause) from cause
     if not canonical:
         raise Fault(Kind.MALFORMED, "not a record: its encoding is not canonical")
     if not isinstance(value, expected):
@@ -127,6 +126,53 @@ def decode(data: Body, expected: type[_T], *, exact: bool = True) -> _T:
             Kind.MALFORMED, f"expected {expected.__name__}, received {type(value).__name__}"
         )
     return value
+
+
+def decode_any(data: Body) -> Record:
+    """Read one record of any class, in any encoding: as `decode(data, Record, exact=False)`.
+
+    Raises:
+        Fault: MALFORMED.
+    """
+    try:
+        return typing.cast("Record", _open_record(_load(data)))
+    except _READ_ERRORS as cause:
+        raise _unreadable(cause) from cause
+
+
+def decode_each(data: Body, *, raw: bool = False) -> list[Record | Fault]:
+    """Read an array of records of any classes; one that cannot be read is a fault in its place.
+
+    Args:
+        data: a CBOR array of records, and nothing behind it.
+        raw: whether they are passed on without being read, each as `Opaque`.
+
+    Raises:
+        Fault: MALFORMED if there is no array.
+    """
+    try:
+        items = _load(data)
+    except _READ_ERRORS as cause:
+        raise _unreadable(cause) from cause
+    if type(items) is not list:
+        raise Fault(Kind.MALFORMED, "not an array of records")
+    records: list[Record | Fault] = []
+    for item in items:
+        try:
+            records.append(Opaque(cbor2.dumps(item)) if raw else _open_record(item))
+        except Fault as fault:
+            records.append(fault)
+        except _READ_ERRORS as cause:
+            records.append(_unreadable(cause))
+    return records
+
+
+def _load(data: Body) -> Any:
+    return cbor2.loads(data, max_depth=_DEPTH_MAX, allow_indefinite=False)
+
+
+def _unreadable(cause: BaseException) -> Fault:
+    return Fault(Kind.MALFORMED, f"not a record: {cause}")
 
 
 def body_of(value: Record) -> Body:
