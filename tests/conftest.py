@@ -22,6 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What a run leaves out is said first; the summary names each test that was left out."""
+    if config.getoption("--images"):
+        return []
+    return ["left out unless their system is cached: images that are built and booted (--images)"]
+
+
 @pytest.fixture
 def rewrite(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite"))

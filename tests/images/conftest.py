@@ -11,11 +11,6 @@ from blocktree_images.cache import Cache, default_root
 _LONG = "makes and boots whole images (half an hour without a cache): tools/test --images"
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What is not run is said, in every run."""
-    return [] if config.getoption("--images") else [f"images: left out unless cached: {_LONG}"]
-
-
 @pytest.fixture(scope="session")
 def cache() -> Cache:
     """The cache that `bt image build` uses: what it made is not made again."""

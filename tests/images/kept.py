@@ -1,9 +1,11 @@
 """What lies on a card's data partition, read without starting it."""
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from blocktree.disk import Limits
+from blocktree.names import Digest
 from blocktree.store.folder import NodeFolder
 from blocktree_images.build.layout import DATA
 from blocktree_images.build.toolbox import Toolbox
@@ -24,11 +26,18 @@ def data_partition(toolbox: Toolbox, card: Path, folder: Path) -> Path:
     return files
 
 
-def blobs(node: Path) -> dict[bytes, bytes]:
-    """Every blob that a stopped node keeps, each checked against its name."""
+def blobs(node: Path, wanted: Iterable[Digest] | None = None) -> dict[Digest, bytes]:
+    """Blobs that a node keeps which does not run, each checked against its name.
+
+    Args:
+        node: its folder.
+        wanted: which; by default all that its last checkpoint knows. A node that lost its power
+            has others, behind that checkpoint in its log.
+    """
     folder = NodeFolder(node)
     disk = folder.open_disk(folder.credential(), Limits())
     try:
-        return {d: bytes(disk.read_blob(d, verify=True)) for d in disk.digests(limit=1 << 16)}
+        digests = disk.digests(limit=1 << 16) if wanted is None else wanted
+        return {d: bytes(disk.read_blob(d, verify=True)) for d in digests}
     finally:
         disk.close()

@@ -127,9 +127,11 @@ def test_a_flashed_card_joins_and_keeps(pipeline: Pipeline, tree: Tree, tmp_path
     machine = Machine(board, card, tmp_path, forward=((door, 7400),))
     with switched_on(machine, pipeline.toolbox, console):
         _wait("it joins", lambda: "OK: it has joined" in _status(card), console)
-        plain = tmp_path / "plain"
-        plain.write_bytes(PLAIN)
-        tree.bt("cp", str(plain), "/home/kept")
+        mount = tmp_path / "mount"
+        mount.mkdir()
+        tree.bt("mount", "/home", str(mount))
+        (mount / "kept").write_bytes(PLAIN)
+        tree.bt("umount", str(mount))
 
         def caught_up() -> bool:
             told = json.loads(tree.bt("node", "ls", f"--addr={tree._door}", "--json"))["nodes"]
@@ -142,11 +144,11 @@ def test_a_flashed_card_joins_and_keeps(pipeline: Pipeline, tree: Tree, tmp_path
         read_file(card, "blocktree.toml")
     assert b"btt1" not in _boot_partition(card)
     files = data_partition(pipeline.toolbox, card, tmp_path)
-    mine = blobs(files / "blocktree" / "nodes" / "pi-4")
-    theirs = blobs(tree.node("sim-1"))
-    assert theirs
-    assert theirs.keys() <= mine.keys()
-    assert not any(PLAIN[:64] in content for content in mine.values())  # sealed
+    node, theirs = files / "blocktree" / "nodes" / "pi-4", blobs(tree.node("sim-1"))
+    assert sum(map(len, theirs.values())) > len(PLAIN)
+    assert blobs(node, theirs) == theirs
+    for segment in (node / "log").glob("segment-*"):
+        assert PLAIN[:25] not in segment.read_bytes()  # sealed
 
 
 def test_a_card_is_as_large_as_cards_are(tmp_path: Path) -> None:
