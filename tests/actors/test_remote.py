@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from actors.cast import Add, Counter, Do, Parcel, Slow, Total, Unloved
 from blocktree.actors import Actor, Address, Call, Done, Lane, Runtime, receives
-from blocktree.actors.remote import Form, Tells, encode_message, encode_route, split_head
+from blocktree.actors.remote import Form, encode_message, encode_route, split_head
 from blocktree.fault import Fault, Kind
 from blocktree.link import Links
 from blocktree.link import link as link_module
-from blocktree.link.link import Limits
-from blocktree.wire import Record, encode
+from blocktree.link.limits import Limits
+from blocktree.wire import Record
 from link.tree import make_node
 from link.world import Host, hosts, in_loop, make_side, until
 
@@ -337,61 +337,6 @@ async def test_a_frame_that_is_no_message_closes_the_link() -> None:
             await until(lambda which=link: which.closed is not None)  # type: ignore[misc]
             assert link.closed is not None
             assert link.closed.kind is Kind.MALFORMED
-
-
-@in_loop
-async def test_one_of_several_that_cannot_be_read_is_dropped_by_itself() -> None:
-    async with pair() as two:
-        counter = Counter()
-        to = await two.there.spawn("counter", counter)
-        link = await two.one.links.connect(two.two.path)
-        tells = Tells(encode_route("counter", ""))
-        link.send(tells.head([encode(Add(1)), b"\x81\x19\x7e\xee", encode(Add(2))]))
-        link.send(tells.head([b"\x80", b"\xf6"]))
-        assert (await two.here.ask(to, Add(3), Total)).total == 6
-        assert link.closed is None
-
-
-@in_loop
-async def test_what_is_told_keeps_its_place_among_asks_posts_and_large_messages() -> None:
-    async with pair() as two:
-        counter = Counter()
-        to = await two.there.spawn("counter", counter)
-        await two.here.ask(to, Add(0))
-        asks = []
-        for number in range(1, 100):
-            if number % 7 == 0:
-                asks.append(asyncio.ensure_future(two.here.ask(to, Add(number))))
-                await asyncio.sleep(0)
-            elif number % 5 == 0:
-                assert two.here.post(to, Add(number))
-            else:
-                await two.here.tell(to, Add(number))
-        await asyncio.gather(*asks)
-        await two.here.ask(to, Add(100))
-        assert counter.seen == list(range(101))
-
-
-@in_loop
-async def test_of_several_told_an_actor_at_work_the_rest_waits_in_order() -> None:
-    async with pair() as two:
-        slow = Slow()
-        to = await two.there.spawn("slow", slow)
-        link = await two.one.links.connect(two.two.path)
-        await two.here.ask(to, Do("nothing"))
-        far = two.two.links.find(two.one.path)
-        assert far is not None
-        held = far._inbound  # by the frames of the opening
-        await two.here.tell(to, Total(0))  # waits at the gate
-        for number in range(50):
-            await two.here.tell(to, Add(number))
-        await until(lambda: bool(two.there._cell("slow").mailbox.queue))
-        assert slow.seen == []
-        slow.gate.set()
-        await two.here.ask(to, Add(50))
-        assert slow.seen == list(range(51))
-        assert far._inbound == held  # all that was held is released
-        assert link.closed is None
 
 
 @given(st.binary(max_size=64))

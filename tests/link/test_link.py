@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from blocktree.fault import Fault, Kind
 from blocktree.link import Failure, Hello, Lane, Link, dial
 from blocktree.link import link as link_module
-from blocktree.link.link import Limits
+from blocktree.link.limits import Limits
 from blocktree.wire import decode, encode
 from link.tree import make_node
 from link.world import Relay, ends, in_loop

@@ -29,7 +29,7 @@ from blocktree.actors.conversations import (
     tables_of,
 )
 from blocktree.actors.later import Later
-from blocktree.actors.mailbox import Answer, Mailbox
+from blocktree.actors.mailbox import Answer, Mailbox, refuse
 from blocktree.actors.supervision import FOREVER, Restarts, Supervision
 from blocktree.actors.timers import Timers
 from blocktree.actors.words import OWN_WORDS, Broken, Unfinished
@@ -395,9 +395,3 @@ class Cell:
 def _in_bytes(method: Method, actor: Actor, message: Record, call: Call) -> Any:
     """An actor that passes messages on takes those of its own process as bytes, too."""
     return method(actor, Opaque(encode(message)), call)
-
-
-def refuse(answer: Answer | None, fault: Fault) -> None:
-    """Answer with a fault, if anybody asked."""
-    if answer is not None and not answer.done():
-        answer.set_exception(again(fault))

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from blocktree.actors.cell import Cell, refuse
+from blocktree.actors.cell import Cell
 from blocktree.actors.conversations import process_of
-from blocktree.actors.mailbox import Mailbox
+from blocktree.actors.mailbox import Mailbox, refuse
 from blocktree.actors.places import Places, Target
 from blocktree.actors.remote import (
     BACKLOG_MAX,

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from blocktree.actors.actor import Call
 from blocktree.fault import Fault, Kind
+from blocktree.link.link import again
 from blocktree.wire import Record
 
 
@@ -27,6 +28,12 @@ class Answer(Protocol):
 
     def set_exception(self, exception: Fault, /) -> None:
         """Answer with a fault."""
+
+
+def refuse(answer: Answer | None, fault: Fault) -> None:
+    """Answer with a fault, if anybody asked."""
+    if answer is not None and not answer.done():
+        answer.set_exception(again(fault))
 
 
 Item = tuple[Record, Call, Answer | None]

@@ -7,7 +7,7 @@ is a good-bye and the body an encoded `Failure`. Every other frame belongs to wh
 
 from dataclasses import dataclass
 from enum import IntEnum, unique
-from typing import Self
+from typing import Protocol, Self
 
 from blocktree.fault import Fault, Kind
 from blocktree.wire import Record, record
@@ -24,6 +24,13 @@ class Lane(IntEnum):
 
     CONTROL = 0
     BULK = 1
+
+
+class Bundle(Protocol):
+    """Says how items that leave together make up the head of one frame."""
+
+    def head(self, items: list[bytes]) -> bytes:
+        """The head of a frame with these items, at least one, in this order."""
 
 
 @record(0x0701)

@@ -14,12 +14,12 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
-from blocktree.link.frames import Failure, Lane
+from blocktree.link.frames import Bundle, Failure, Lane
+from blocktree.link.limits import BULK_LIMITS, CONTROL_LIMITS
 from blocktree.wire import BODY_MAX, HEAD_MAX, Body, FrameReader, decode, encode, encode_frame
 
 log = logging.getLogger(__name__)
@@ -28,29 +28,11 @@ _JOIN_MAX = 64 << 10  # pieces below this are copied into one write, larger ones
 _SLICE_BYTES = 64 << 10  # of a large piece, for one write
 _FLUSH_BYTES = 256 << 10  # of pending pieces: do not wait for the end of the loop turn
 _BUNDLE_MAX = 256  # items in one frame
-_FRAME_COST = (
-    1024  # bytes a frame is counted for beside its own, so that empty ones are bounded too
-)
+_FRAME_COST = 1024  # bytes a frame is counted for beside its own: empty ones are bounded, too
 _HELLO_MAX = 48 << 10  # five certificates of at most 8 KiB, and the rest
 _STILL_HERE = b"".join(encode_frame(b""))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one link, in bytes and ticks of `tick_s` seconds."""
-
-    write_high: int = 2 << 20  # above it `drain` waits
-    write_max: int = 64 << 20  # above it `send` answers BUSY
-    inbound_max: int = 32 << 20
-    buffer_bytes: int = 256 << 10  # frames above it are read into memory of their own
-    tick_s: float = 1.0
-    silent_ticks: int = 5
-
-
-CONTROL_LIMITS = Limits(
-    write_high=1 << 20, write_max=32 << 20, inbound_max=16 << 20, buffer_bytes=64 << 10
-)
-BULK_LIMITS = Limits()
 OnFrame = Callable[["Link", bytes, Body], None]
 OnClose = Callable[["Link", Fault], None]
 OnPause = Callable[[], None]
@@ -71,13 +53,6 @@ def _ignore_close(_link: "Link", _fault: Fault) -> None:
 
 def _ignore_pause() -> None:
     pass
-
-
-class Bundle(Protocol):
-    """Says how items that leave together make up the head of one frame."""
-
-    def head(self, items: list[bytes]) -> bytes:
-        """The head of a frame with these items, at least one, in this order."""
 
 
 class Opening(Protocol):

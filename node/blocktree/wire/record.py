@@ -22,12 +22,11 @@ import cbor2
 from blocktree.fault import Fault, Kind
 from blocktree.wire import cbor
 from blocktree.wire.cbor import Body, Write
+from blocktree.wire.fields import BYTES_FIELD, INT_FIELD, SCALARS, Field, Read, read_enum, sequence
 
 _BODY = "blocktree body"
 _DEPTH_MAX = 32
-_INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
 _READ_ERRORS = (cbor2.CBORError, TypeError, ValueError, RecursionError, OverflowError)
-_Read = Callable[[Any], Any]
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound="Record")
 
@@ -46,18 +45,6 @@ class _Codec:
     read: Callable[[list[Any]], Any]
     body: str | None
     attach: Callable[[Any, Body], Any] | None = None  # the same record with this body
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Field:
-    """How a value of one type is written, and read from what CBOR gave.
-
-    `quick` is an expression on `{0}` that is true for what needs no reading; "" if there is none.
-    """
-
-    write: Write
-    read: _Read
-    quick: str = ""
 
 
 _codecs: dict[int, _Codec] = {}
@@ -223,7 +210,7 @@ def _compile_attach(cls: type, names: list[str]) -> Callable[[Any, Body], Any]:
     return typing.cast("Callable[[Any, Body], Any]", eval(source, {"cls": cls}))  # noqa: S307
 
 
-def _compile_writer(code: int, names: list[str], fields: list[_Field]) -> Write:
+def _compile_writer(code: int, names: list[str], fields: list[Field]) -> Write:
     """One expression per class, without a loop at run time; byte strings are copied once."""
     scope: dict[str, Any] = {f"w{i}": field.write for i, field in enumerate(fields)}
     scope |= {
@@ -239,16 +226,16 @@ def _compile_writer(code: int, names: list[str], fields: list[_Field]) -> Write:
     return typing.cast(Write, eval(source, scope))  # noqa: S307 - our own field names only
 
 
-def _written(name: str, number: int, field: _Field) -> str:
+def _written(name: str, number: int, field: Field) -> str:
     """The expression that writes one field; what is small is looked up instead of worked out."""
-    if field is _BYTES_FIELD:
+    if field is BYTES_FIELD:
         return f"short[n] if (n := len(v.{name})) < 256 else head(0x40, n), v.{name}"
-    if field is _INT_FIELD:
+    if field is INT_FIELD:
         return f"small[n] if 0 <= (n := v.{name}) < 256 else w{number}(n)"
     return f"w{number}(v.{name})"
 
 
-def _compile_reader(cls: type, needed: int, fields: list[_Field]) -> Callable[[list[Any]], Any]:
+def _compile_reader(cls: type, needed: int, fields: list[Field]) -> Callable[[list[Any]], Any]:
     """A quick way, written out, for what is in order; else the way that says what is wrong."""
     careful = _careful_reader(cls, needed, fields)
     items = [f"a{i}" for i in range(len(fields))]
@@ -274,7 +261,7 @@ def read(plain):
     return typing.cast("Callable[[list[Any]], Any]", scope["read"])
 
 
-def _careful_reader(cls: type, needed: int, fields: list[_Field]) -> Callable[[list[Any]], Any]:
+def _careful_reader(cls: type, needed: int, fields: list[Field]) -> Callable[[list[Any]], Any]:
     most = len(fields)
 
     def read(plain: list[Any]) -> Any:
@@ -302,37 +289,7 @@ def _close_record(value: Record) -> bytes:
     return _codecs[value.record_code].write(value)
 
 
-def _read_scalar(kind: type) -> _Read:
-    def read(item: Any) -> Any:
-        if type(item) is not kind:
-            raise Fault(Kind.MALFORMED, f"expected {kind.__name__}, got {type(item).__name__}")
-        return item
-
-    return read
-
-
-def _read_int(item: Any) -> Any:
-    if type(item) is not int or not _INTEGER_MIN <= item <= _INTEGER_MAX:
-        raise Fault(Kind.MALFORMED, "expected a 64-bit integer")
-    return item
-
-
-_BYTES_FIELD = _Field(cbor.write_bytes, _read_scalar(bytes), "type({0}) is bytes")
-_INT_FIELD = _Field(
-    cbor.write_int,
-    _read_int,
-    f"type({{0}}) is int and {_INTEGER_MIN} <= {{0}} <= {_INTEGER_MAX}",
-)
-_SCALARS: dict[Any, _Field] = {
-    int: _INT_FIELD,
-    bytes: _BYTES_FIELD,
-    str: _Field(cbor.write_text, _read_scalar(str), "type({0}) is str"),
-    bool: _Field(cbor.write_bool, _read_scalar(bool), "type({0}) is bool"),
-    float: _Field(cbor.write_float, _read_scalar(float), "type({0}) is float"),
-}
-
-
-def _field(hint: Any) -> _Field:
+def _field(hint: Any) -> Field:
     while hasattr(hint, "__supertype__"):
         hint = hint.__supertype__
     origin = typing.get_origin(hint)
@@ -340,29 +297,18 @@ def _field(hint: Any) -> _Field:
         return _union(typing.get_args(hint))
     if origin is tuple:
         return _tuple(typing.get_args(hint))
-    if hint in _SCALARS:
-        return _SCALARS[hint]
+    if hint in SCALARS:
+        return SCALARS[hint]
     if hint is Record:
-        return _Field(_close_record, _open_record)
+        return Field(_close_record, _open_record)
     if isinstance(hint, type) and issubclass(hint, enum.IntEnum):
-        return _Field(cbor.write_int, _read_enum(hint))
+        return Field(cbor.write_int, read_enum(hint))
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _Field(_close_record, _read_nested((hint,)))
+        return Field(_close_record, _read_nested((hint,)))
     raise TypeError(f"a record cannot hold {hint}")
 
 
-def _read_enum(kind: type[enum.IntEnum]) -> _Read:
-    members = {int(member): member for member in kind}
-
-    def read(item: Any) -> Any:
-        if type(item) is not int or item not in members:
-            raise Fault(Kind.MALFORMED, f"{item!r} is not a {kind.__name__}")
-        return members[item]
-
-    return read
-
-
-def _read_nested(kinds: tuple[type, ...]) -> _Read:
+def _read_nested(kinds: tuple[type, ...]) -> Read:
     read_it = {code: codec.read for code, codec in _codecs.items() if codec.cls in kinds}
 
     def read(item: Any) -> Any:
@@ -374,25 +320,25 @@ def _read_nested(kinds: tuple[type, ...]) -> _Read:
     return read
 
 
-def _union(choices: tuple[Any, ...]) -> _Field:
+def _union(choices: tuple[Any, ...]) -> Field:
     """`X | None`, or a union of records told apart by their codes."""
     real = tuple(choice for choice in choices if choice is not types.NoneType)
     if len(real) > 1:
         assert all(dataclasses.is_dataclass(choice) for choice in real), choices
-        field = _Field(_close_record, _read_nested(real))
+        field = Field(_close_record, _read_nested(real))
     else:
         field = _field(real[0])
     if len(real) == len(choices):
         return field
     read = field.read
-    return _Field(
+    return Field(
         cbor.write_optional(field.write), lambda item: None if item is None else read(item)
     )
 
 
-def _tuple(items: tuple[Any, ...]) -> _Field:
+def _tuple(items: tuple[Any, ...]) -> Field:
     if len(items) == 2 and items[1] is Ellipsis:
-        return _sequence(_field(items[0]))
+        return sequence(_field(items[0]))
     fields = [_field(item) for item in items]
 
     def read(item: Any) -> Any:
@@ -400,32 +346,4 @@ def _tuple(items: tuple[Any, ...]) -> _Field:
             raise Fault(Kind.MALFORMED, f"expected {len(fields)} items")
         return tuple(field.read(part) for field, part in zip(fields, item, strict=True))
 
-    return _Field(cbor.write_fixed([field.write for field in fields]), read)
-
-
-def _sequence(field: _Field) -> _Field:
-    scalar = next((kind for kind in (int, bytes, str) if _SCALARS[kind] is field), None)
-    if scalar is not None:
-        return _Field(cbor.write_scalars(field.write), _read_scalars(scalar, field.read))
-    read_one = field.read
-
-    def read(item: Any) -> Any:
-        if type(item) is not list:
-            raise Fault(Kind.MALFORMED, "expected a list")
-        return tuple([read_one(part) for part in item])
-
-    return _Field(cbor.write_sequence(field.write), read)
-
-
-def _read_scalars(kind: type, read_one: _Read) -> _Read:
-    """Lists of thousands of digests are looked over without a call for each."""
-
-    def read(item: Any) -> Any:
-        if type(item) is not list:
-            raise Fault(Kind.MALFORMED, "expected a list")
-        fits = set(map(type, item)) <= {kind}
-        if fits and kind is int and item:
-            fits = min(item) >= _INTEGER_MIN and max(item) <= _INTEGER_MAX
-        return tuple(item) if fits else tuple([read_one(part) for part in item])
-
-    return read
+    return Field(cbor.write_fixed([field.write for field in fields]), read)
