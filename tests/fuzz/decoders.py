@@ -39,7 +39,7 @@ from blocktree.sectors.sector import SectorCipher
 from blocktree.sectors.transaction import Change, Expire, Transaction
 from blocktree.store import blobs, owners
 from blocktree.store.between import HoldBlobs
-from blocktree.wire import Record, decode, encode
+from blocktree.wire import Record, decode, decode_any, decode_each, encode
 from blocktree_gateway import appfile, pairing
 from blocktree_gateway.decoding import decode_message
 from blocktree_gateway.links.framing import decode_cobs
@@ -149,6 +149,8 @@ def a_chain(data: bytes) -> tuple[bytes, ...]:
 
 DECODERS: dict[str, Fuzzed] = {
     "blocktree.wire.record.decode": Fuzzed(lambda data: decode(data, Record), (TRANSACTION, HELLO)),
+    "blocktree.wire.record.decode_any": Fuzzed(decode_any, (TRANSACTION, HELLO)),
+    "blocktree.wire.record.decode_each": Fuzzed(decode_each, (b"\x82" + TRANSACTION + HELLO,)),
     "blocktree.actors.remote.split_head": Fuzzed(
         remote.split_head, (remote.encode_message(remote.Form(1), 7, ROUTE, CHANGE),)
     ),
