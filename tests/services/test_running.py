@@ -18,6 +18,7 @@ from blocktree.files.volume import ROOT_INO, Permissions
 from blocktree.names import Address, Path
 from blocktree.services.deploy import deploy
 from blocktree.services.run_messages import SERVICES_ACTOR, GetWards, LogLines, ReadLog, Wards
+from blocktree.services.ward import Ward
 from blocktree.store.place_messages import ListRunning, Run, RunList
 from services.town import Townsman, townsman
 from store.world import Client, World, in_loop, until, world
@@ -93,6 +94,25 @@ async def test_the_counter_runs_and_moves_when_its_node_dies(tmp_path: File) -> 
         with pytest.raises(Fault) as gone:
             await ann.runtime.ask(path, Read(), Total, timeout=1)
         assert gone.value.kind is Kind.UNREACHABLE
+
+
+@in_loop
+async def test_who_asks_while_it_starts_is_answered_when_it_runs(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as tree:
+        ann = await townsman(tree, "laptop")
+        path = await run(tree, "counter", COUNTER, "Counter")
+        asks = [ann.runtime.ask(path, Add(1, f"early {number}"), Total) for number in range(5)]
+        totals = await asyncio.gather(*asks)
+        assert [each.total for each in totals] == [1, 2, 3, 4, 5]
+        (node,) = tree.nodes.values()
+        (ward,) = (
+            cell.actor
+            for name in node.runtime.names()
+            if isinstance((cell := node.runtime._cell(name)).actor, Ward)
+        )
+        os.kill(ward.pid, signal.SIGKILL)
+        await until(lambda: ward.state == "restarting")
+        assert await ann.runtime.ask(path, Read(), Total) == Total(5, 5)
 
 
 @in_loop

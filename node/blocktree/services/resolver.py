@@ -1,5 +1,6 @@
 """Finds who answers at a path, remembers it, and forgets it when it turns out wrong."""
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from blocktree.store.place_messages import Provider, Providers, Resolve
 REMEMBERED_MAX = 4096
 REMEMBERED_S = 30.0
 PATIENCE_S = 5.0  # for a leader
+_PAUSE_S = 0.2  # before the next look for an actor that starts or moves
 _Value = TypeVar("_Value")
 
 
@@ -32,7 +34,7 @@ class PathResolver:
         self._listening: OrderedDict[Path, tuple[str, ...]] = OrderedDict()
 
     async def resolve(self, path: Path, /, *, timeout: float = PATIENCE_S) -> Target:
-        """Who answers at a path.
+        """Who answers at a path; if an actor of the tree is to run there, who will before long.
 
         Raises:
             Fault: UNREACHABLE if nobody does; NO_QUORUM, DENIED.
@@ -40,9 +42,18 @@ class PathResolver:
         known = self._known.get(path)
         if known is not None and known[1] > self._clock():
             return known[0]
-        patience = min(timeout, PATIENCE_S)
-        found = await self._service.ask(Resolve(path), Providers, patience_s=patience)
+        end, found = self._clock() + timeout, await self._look(path, timeout)
+        while found.expected and (left := end - self._clock()) > _PAUSE_S:
+            await asyncio.sleep(_PAUSE_S)  # it starts, or moves to another node
+            found = await self._look(path, left - _PAUSE_S)
         if not found.providers:
+            if found.expected:
+                raise Fault(
+                    Kind.UNREACHABLE,
+                    "it is to run there, and no node runs it yet",
+                    path=path,
+                    next_step="bt ps",
+                )
             raise Fault(
                 Kind.UNREACHABLE,
                 "nobody answers there",
@@ -69,6 +80,10 @@ class PathResolver:
         for provider in found.providers:
             self._met(provider)
         return found.providers
+
+    async def _look(self, path: Path, timeout: float) -> Providers:
+        patience = min(timeout, PATIENCE_S)
+        return await self._service.ask(Resolve(path), Providers, patience_s=patience)
 
     def forget(self, target: Target, /) -> None:
         """It did not lead there."""

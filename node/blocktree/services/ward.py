@@ -48,6 +48,7 @@ _NICE = 5
 _LIVES_S = 15.0  # between two looks whether it still answers
 _SILENT_S = 30.0  # without an answer it is killed
 _END_S = 2.0
+_HOLD_S = 8.0  # a message waits for the child to begin; who asks waits 10 s by default
 _WATCH = encode(Watch())
 _SENDING_MAX = 256
 _CALLERS_MAX = 1024
@@ -83,6 +84,8 @@ class Ward(Actor):
         self.crashes = 0
         self.state = "starting"  # "running", "restarting"
         self.pid = 0
+        self._running = asyncio.Event()  # the child has begun
+        self._held = 0  # messages that wait for that
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Record]] = {}
         self._callers: dict[Address, Call] = {}  # who spoke to it lately, and who that proved to be
@@ -122,7 +125,12 @@ class Ward(Actor):
         if message.data == _WATCH:
             self.runtime.household.watches.add(self.address.actor, call)
             return None
-        return self._give(message.data, call)
+        if self.state == "running" and not self._held:
+            return self._give(message.data, call)
+        if self._held >= WAITING_MAX:
+            raise Fault(Kind.BUSY, f"it is {self.state}", path=self.errand.path)
+        self._held += 1
+        return asyncio.ensure_future(self._give_later(message.data, call))
 
     def gone(self, peer: Identity) -> None:
         """Tell the child, whose conversations with that process are over."""
@@ -151,6 +159,17 @@ class Ward(Actor):
         self._waiting[number] = answer
         answer.add_done_callback(lambda _: self._waiting.pop(number, None))
         return answer
+
+    async def _give_later(self, data: bytes, call: Call) -> Record:
+        """Once the child has begun; those that wait go on in the order they came."""
+        try:
+            async with asyncio.timeout(_HOLD_S):
+                await self._running.wait()
+        except TimeoutError:
+            raise Fault(Kind.BUSY, f"it is {self.state}", path=self.errand.path) from None
+        finally:
+            self._held -= 1
+        return await self._give(data, call)
 
     def _spawn(self, work: "Coroutine[object, object, None]") -> None:
         task = asyncio.ensure_future(work)
@@ -232,6 +251,7 @@ class Ward(Actor):
         match frame:
             case Begun():
                 self.state = "running"
+                self._running.set()
             case Answered(number, data):
                 self._settle(number, Opaque(data))
             case Refused(number, data):
@@ -292,6 +312,7 @@ class Ward(Actor):
     def _over(self, why: str) -> None:
         self.journal.add(why)
         self.state, self._pipe, self.pid = "restarting", None, 0
+        self._running.clear()
         fault = Fault(Kind.FAILED, "it crashed", path=self.errand.path, next_step="bt logs")
         for waiting in list(self._waiting.values()):
             if not waiting.done():

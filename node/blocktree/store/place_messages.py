@@ -127,6 +127,7 @@ class Providers(Record):
 
     providers: tuple[Provider, ...]
     index: int = 0  # the state of the tree that this includes
+    expected: bool = False  # nobody answers there now, but an actor is to run there
 
 
 @record(0x0B1A)

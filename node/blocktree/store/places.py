@@ -51,7 +51,7 @@ from blocktree.store.place_messages import (
 )
 from blocktree.store.reads import confirm
 from blocktree.store.registry import nearest
-from blocktree.store.steward import run_list
+from blocktree.store.steward import is_to_run, run_list
 from blocktree.wire import encode
 
 if TYPE_CHECKING:
@@ -297,10 +297,12 @@ class PlacesActor(Actor):
         leadership = await self._confirmed()
         at = message.path
         if not message.name:
+            found = self._at(leadership, at)
+            expected = not found and is_to_run(self._replica.tree.sectors, at)
             return Providers(
-                tuple(nearest(self._at(leadership, at), asker)), self._replica.driver.applied
+                tuple(nearest(found, asker)), self._replica.driver.applied, expected=expected
             )
-        found: list[Provider] = []
+        found = []
         while not found and len(components(at)) >= 1:
             found = self._at(leadership, join(at, *components(Path("/" + message.name))))
             at = parent(at)

@@ -137,6 +137,12 @@ def run_list(state: SectorState, registry: Registry, now: float) -> RunList:
     return RunList(tuple(sorted(runs, key=lambda run: run.path)), tuple(faults))
 
 
+def is_to_run(state: SectorState, path: Path) -> bool:
+    """Whether an actor is to run at this path."""
+    wanted = (_read(state, file) for file in state.actors())
+    return any(one is not None and one.path == path for one in wanted)
+
+
 def _held(state: SectorState) -> dict[Path, Holding]:
     return {path: held for path, held in state.holdings().items() if held.file}
 
