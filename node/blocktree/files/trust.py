@@ -4,6 +4,8 @@ A server cannot make a header that passes: it lacks the keys of those who may wr
 good is remembered by digest, so a header costs one signature check in its life here.
 """
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -12,13 +14,14 @@ from blocktree.caps import Access, Right, check_accesses, load_access, require
 from blocktree.fault import Fault, Kind
 from blocktree.files.client import SectorService
 from blocktree.keys import Identity, Member, check_member
-from blocktree.names import ROOT_FILE, FileId, PrincipalId, TreeId
+from blocktree.names import ROOT_FILE, FileId, Path, PrincipalId, TreeId
 from blocktree.sectors.header import FileKind, Header, SignedHeader, verify_header
 from blocktree.store.messages import GetMembers, Members
 from blocktree.wire import decode
 
 DEPTH_MAX = 64
 _JUDGED_MAX = 1 << 16
+_ANSWER_S = 3.0
 
 
 class KnowsHeader(Protocol):
@@ -103,7 +106,9 @@ class Trust:
             Fault: DENIED for somebody who never belonged to the tree.
         """
         if principal not in self._identities:
-            await self._refresh()
+            self._learn(await self._service.ask(GetMembers(self._index), Members))
+        if principal not in self._identities:  # who answered may be behind; one of all is not
+            await asyncio.gather(*map(self._ask, self._service.nodes()))
         return self._known(principal)
 
     def _known(self, principal: PrincipalId) -> Identity:
@@ -112,10 +117,14 @@ class Trust:
             raise Fault(Kind.DENIED, f"{principal.hex()[:10]}… is not a member of the tree")
         return identity
 
-    async def _refresh(self) -> None:
-        reply = await self._service.ask(GetMembers(self._index), Members)
+    async def _ask(self, node: Path) -> None:
+        message = GetMembers(self._index)
+        with contextlib.suppress(Fault):
+            self._learn(await self._service.ask_node(node, message, Members, timeout=_ANSWER_S))
+
+    def _learn(self, reply: Members) -> None:
         for encoded in (*reply.members, *reply.former):
             member = decode(encoded, Member)
             identity = check_member(member, self._tree, None)  # old signatures have no dates
             self._identities[identity.principal] = identity
-        self._index = reply.index
+        self._index = max(self._index, reply.index)
