@@ -143,7 +143,8 @@ class Publisher:
             by_file.setdefault(day + b".csv" if day else _UNDATED, []).append(row)
         for name, some in by_file.items():
             await self._append(name, some)
-        await self._files.overwrite((*self.place, LAST), self._last(rows[-1]).encode())
+        last = self._last(rows[-1]).encode()
+        await self._files.overwrite((*self.place, LAST), last, base=len(self.place))
         del self._rows[: len(rows)]
 
     async def _append(self, name: bytes, rows: list[_Row]) -> None:
@@ -160,7 +161,7 @@ class Publisher:
         for (boot, seq), time_ms, reading in rows:
             values = [c.number(v) for c, v in zip(known, reading.values, strict=False)]
             writer.writerow((time_text(time_ms), boot, seq, *values))
-        await self._files.append(place, out.getvalue().encode())
+        await self._files.append(place, out.getvalue().encode(), base=len(self.place))
         self._headed = {name: heads}
 
     def _last(self, row: _Row) -> str:

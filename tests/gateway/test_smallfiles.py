@@ -60,6 +60,25 @@ def test_appends_grow_a_file_and_an_overwrite_keeps_it() -> None:
     run(scene)
 
 
+def test_who_writes_below_a_directory_does_not_bring_it_back_when_it_was_moved() -> None:
+    async def scene(files: SmallFiles, _: Filesystem) -> None:
+        await files.make_directory((b"old",))
+        await files.append((b"old", b"a", b"log"), b"1\n", base=1)
+        await files.rename((b"old",), (b"new",))
+        for write in (files.append, files.overwrite):
+            with pytest.raises(Fault) as gone:
+                await write((b"old", b"a", b"log"), b"2\n", base=1)
+            assert gone.value.kind is Kind.NOT_FOUND
+        await files.link((b"old",), b"new")
+        with pytest.raises(Fault) as moved:
+            await files.append((b"old", b"a", b"log"), b"2\n", base=1)
+        assert moved.value.kind is Kind.NOT_DIRECTORY
+        await files.append((b"new", b"a", b"log"), b"2\n", base=1)
+        assert await files.read((b"new", b"a", b"log")) == b"1\n2\n"
+
+    run(scene)
+
+
 def test_a_link_can_be_turned_and_a_directory_renamed_and_removed() -> None:
     async def scene(files: SmallFiles, _: Filesystem) -> None:
         await files.write((b"old", b"x"), b"1")

@@ -99,16 +99,27 @@ class SmallFiles:
             await self._fill(directory, part, content)
             await self.volume.rename(directory, part, directory, place[-1], RenameFlag.REPLACE)
 
-    async def overwrite(self, place: Place, content: bytes) -> None:
-        """Give a file new content in one commit, keeping the file: for what changes often."""
-        await self._add(place, content, os.O_WRONLY | os.O_TRUNC)
+    async def overwrite(self, place: Place, content: bytes, *, base: int = 0) -> None:
+        """Give a file new content in one commit, keeping the file: for what changes often.
 
-    async def append(self, place: Place, content: bytes) -> None:
+        Args:
+            place: of the file; directories above it are made as far as they lack.
+            content: all of it.
+            base: how many names of `place`, from the root, are a directory that is not made: who
+                writes below it must not bring it back when it was moved or removed.
+
+        Raises:
+            Fault: NOT_FOUND if the base is not there.
+        """
+        await self._add(place, content, os.O_WRONLY | os.O_TRUNC, base)
+
+    async def append(self, place: Place, content: bytes, *, base: int = 0) -> None:
         """Add to the end of a file, which is made if it lacks; durable when this returns.
 
-        Its sectors are small: a line more writes 4 KiB, not 64.
+        Its sectors are small: a line more writes 4 KiB, not 64. Arguments and faults as
+        `overwrite`.
         """
-        await self._add(place, content, os.O_WRONLY | os.O_APPEND)
+        await self._add(place, content, os.O_WRONLY | os.O_APPEND, base)
 
     async def link(self, place: Place, target: bytes) -> None:
         """Have a symbolic link at `place` point to `target`, in place of an older one."""
@@ -169,13 +180,15 @@ class SmallFiles:
                 self.volume.forget(ino, 1)
 
     @contextlib.asynccontextmanager
-    async def _directory(self, place: Place) -> AsyncIterator[int]:
-        """The number of a directory, which is made if it lacks, while it is used."""
+    async def _directory(self, place: Place, base: int = 0) -> AsyncIterator[int]:
+        """The number of a directory, which is made below `base` if it lacks, while it is used."""
         ino, walked = ROOT_INO, list[int]()
         try:
             for depth, name in enumerate(place, start=1):
                 found = await self._look(ino, name, place[:depth])
                 if found is None:
+                    if depth <= base:
+                        raise Fault(Kind.NOT_FOUND, "is not there", path=said(place[:depth]))
                     found = await self._make(ino, name, place[:depth])
                 walked.append(found.ino)
                 if found.kind is not NodeKind.DIRECTORY:
@@ -205,8 +218,8 @@ class SmallFiles:
                 raise fault.at(said(place)) from None
             return None
 
-    async def _add(self, place: Place, content: bytes, flags: int) -> None:
-        async with self._directory(place[:-1]) as directory:
+    async def _add(self, place: Place, content: bytes, flags: int, base: int) -> None:
+        async with self._directory(place[:-1], base) as directory:
             found = await self._look(directory, place[-1], place)
             if found is None:
                 await self._fill(directory, place[-1], content)

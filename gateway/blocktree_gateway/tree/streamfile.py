@@ -59,7 +59,9 @@ class StreamFile:
         if self._segment is None or self._size + len(content) > SEGMENT_BYTES:
             first = newest[0].place if newest else items[0].place
             self._segment, self._size = b"%010d-%010d" % first, 0
-        await self.files.append((*self._place, self._segment), content)
+        # A device that was just renamed is not brought back at its old path: this fails then, and
+        # is tried again when the new one is known.
+        await self.files.append((*self._place, self._segment), content, base=len(self.place))
         self._size += len(content)
         if newest:
             self.last, self.last_hash = newest[-1].place, entry_hash(newest[-1])
