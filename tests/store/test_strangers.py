@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path as File
 
-from blocktree.fault import Fault
-from blocktree.names import FileId
+import pytest
+
+from blocktree.fault import Fault, Kind
+from blocktree.keys import MemberKind, member_of, new_credential, process_credential
+from blocktree.names import FileId, Path, join
 from blocktree.store import messages as m
-from blocktree.store.roster import node_id
+from blocktree.store.roster import Belonging, Roster, node_id
 from store.test_removal import owner_of
-from store.world import World, in_loop, until, world
+from store.world import NOW, World, in_loop, make_tree, until, world
 
 
 async def hand_over(place: World, to: str) -> None:
@@ -44,3 +48,29 @@ async def test_a_node_that_was_away_hears_a_leader_that_joined_meanwhile(tmp_pat
         assert not roster.belonging(principal)
         await client.write(FileId(b"f" * 16), signed, blob=b"and now that it is back")
         await place.settled()
+
+
+def test_a_node_that_still_reads_the_past_denies_nobody_and_sends_him_on() -> None:
+    tree = make_tree()
+    laptop = process_credential(tree.user, "laptop", now=NOW, draw=os.urandom).identity
+    spent = new_credential(
+        tree.owner, MemberKind.NODE, join(Path(f"/{tree.tree}"), "pi-9"), now=NOW, draw=os.urandom
+    )
+    node = member_of(spent.identity)
+    roster = Roster()
+    roster.me = node.principal
+    owner = [each for each in tree.members if each.principal == tree.owner.identity.principal]
+    roster.replace((Belonging(each) for each in owner), 2)  # before the user, before this node
+    with pytest.raises(Fault, match="has just joined") as early:
+        roster.check(laptop)
+    assert early.value.kind is Kind.BUSY
+    roster.replace((Belonging(each) for each in (*owner, node)), 9)
+    with pytest.raises(Fault, match="does not belong") as stranger:
+        roster.check(laptop)
+    assert stranger.value.kind is Kind.DENIED
+    roster.replace((Belonging(each) for each in (*tree.members, node)), 10)
+    roster.check(laptop)
+    user = next(each for each in tree.members if each.principal == tree.user.identity.principal)
+    roster.replace((Belonging(user, removed=True), Belonging(node)), 11)
+    with pytest.raises(Fault, match=r"does not belong|withdrawn"):
+        roster.check(laptop)

@@ -31,7 +31,12 @@ class Belonging:
 
 
 class Roster:
-    """The members."""
+    """The members.
+
+    `me` is the principal of this node, once it is known.
+    """
+
+    me: PrincipalId | None = None
 
     def __init__(self) -> None:
         self._by_principal: dict[PrincipalId, Belonging] = {}
@@ -120,14 +125,26 @@ class Roster:
         known = self._by_principal.get(principal)
         return known is not None and not known.removed
 
+    def check_read(self) -> None:
+        """Judge nobody that is not found here while this node reads what was before it joined.
+
+        Raises:
+            Fault: BUSY until the entry that records this node is applied.
+        """
+        if self.index and self.me is not None and self.me not in self._by_principal:
+            what = "this node has just joined and reads what happened before"
+            raise Fault(Kind.BUSY, what, next_step="try again, or another node")
+
     def check(self, identity: Identity) -> None:
         """Refuse who does not belong.
 
         Raises:
-            Fault: DENIED.
+            Fault: DENIED; BUSY while this node cannot know that yet.
         """
         if self._by_principal and not self.belongs(identity):
             removed = identity.principal in self._by_principal
+            if not removed:
+                self.check_read()
             raise Fault(
                 Kind.DENIED,
                 "its belonging was withdrawn" if removed else "does not belong to the tree",

@@ -58,6 +58,7 @@ class SectorStore:
         self.keeper = GroupKeeper(self.replica)
         self.members = MemberDesk(self.replica, self.commits, self.keeper)
         self.steward = Steward(self.replica, self.commits, self.leading)
+        self.replica.tree.roster.me = myself.principal
         self.chores = Chores(
             self.replica, self.commits, self._expire_sessions, self.steward.look_after
         )
@@ -108,13 +109,16 @@ class SectorStore:
         """Whose signatures a process may commit: its user's if it acts for one, else its own.
 
         Raises:
-            Fault: DENIED if that user does not belong.
+            Fault: DENIED if that user does not belong; BUSY while this node cannot know that yet.
         """
         if identity.acts_for == identity.principal:
             return identity.key
         writer = self._writers.get(identity.acts_for)
         if writer is None:
-            writer = self.replica.tree.sectors.identify(identity.acts_for).key
+            tree = self.replica.tree
+            if not tree.roster.belonging(identity.acts_for):
+                tree.roster.check_read()
+            writer = tree.sectors.identify(identity.acts_for).key
             self._writers[identity.acts_for] = writer
         return writer
 
