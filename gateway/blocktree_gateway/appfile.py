@@ -69,8 +69,12 @@ def unpack_app(packed: bytes) -> dict[str, bytes]:
     return members
 
 
-def read_folder(folder: File) -> bytes:
+def read_folder(folder: File, table: bytes | None = None) -> bytes:
     """The app in a folder of this machine.
+
+    Args:
+        folder: with an `app.py`.
+        table: of the contract that the app is held to, in place of a `contract.tbl` in the folder.
 
     Raises:
         Fault: NOT_FOUND if there is no such folder; as `pack_app`.
@@ -82,6 +86,8 @@ def read_folder(folder: File) -> bytes:
         for path in sorted(folder.iterdir())
         if path.is_file() and not path.name.startswith(".") and path.name not in _SKIPPED
     }
+    if table is not None:
+        members[TABLE] = table
     try:
         return pack_app(members)
     except Fault as fault:

@@ -9,6 +9,7 @@ from blocktree.cli.output import duration_text, say
 from blocktree.cli.session import Session, run
 from blocktree.fault import Fault, Kind
 from blocktree_gateway.appfile import read_folder, unpack_app
+from blocktree_gateway.cli.appcontract import contract_table
 from blocktree_gateway.cli.opening import open_device
 from blocktree_gateway.devicemessages import PushApp, Pushed
 
@@ -24,18 +25,20 @@ def command() -> None:
 @click.argument("folder", type=click.Path(path_type=FilePath, file_okay=False))
 @click.argument("path")
 @click.option("--name", default="", help="What the app is called; the folder's name otherwise.")
+@click.option("--role", default="", help="The role of contract.py that it plays (device).")
 @address_option
-def push(folder: FilePath, path: str, name: str, addresses: tuple[str, ...]) -> None:
+def push(folder: FilePath, path: str, name: str, role: str, addresses: tuple[str, ...]) -> None:
     """Put the app in FOLDER on a device.
 
-    The device checks it, keeps the app that it had, and runs the new one on trial: after three
-    crashes it falls back by itself.
+    A contract.py beside it is checked first, and the device holds itself to it. The device keeps
+    the app that it had, and runs the new one on trial: after three crashes it falls back by itself.
 
     \b
-    Example:
+    Examples:
       bt app push boards/apps/climate /home/sensors/attic
+      bt app push ./blinds /home/blinds --role blinds
     """  # noqa: D301
-    content = read_folder(folder)
+    content = read_folder(folder, contract_table(folder, role))
     called = (name or folder.resolve().name)[:32]
 
     async def work(session: Session) -> Pushed:
