@@ -236,7 +236,8 @@ class Driver:
         if elapsed > 0:
             self._ticked += elapsed * TICK_SECONDS
             self.raft.tick(elapsed)
-            self.kick()
+            if self.raft.stirred:
+                self.kick()
 
     def _planned(self) -> None:
         self._pumping = False
