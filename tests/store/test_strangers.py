@@ -60,7 +60,10 @@ def test_a_node_that_still_reads_the_past_denies_nobody_and_sends_him_on() -> No
     roster = Roster()
     roster.me = node.principal
     owner = [each for each in tree.members if each.principal == tree.owner.identity.principal]
-    roster.replace((Belonging(each) for each in owner), 2)  # before the user, before this node
+    for members, index in (((*owner, node), 0), (owner, 2)):  # told; before the user and the node
+        roster.replace((Belonging(each) for each in members), index)
+        with pytest.raises(Fault, match="has just joined"):
+            roster.check_read()
     with pytest.raises(Fault, match="has just joined") as early:
         roster.check(laptop)
     assert early.value.kind is Kind.BUSY

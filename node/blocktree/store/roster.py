@@ -131,7 +131,8 @@ class Roster:
         Raises:
             Fault: BUSY until the entry that records this node is applied.
         """
-        if self.index and self.me is not None and self.me not in self._by_principal:
+        told = not self.index  # by who admitted this node: nothing is applied yet
+        if self._by_principal and self.me and (told or self.me not in self._by_principal):
             what = "this node has just joined and reads what happened before"
             raise Fault(Kind.BUSY, what, next_step="try again, or another node")
 

@@ -115,10 +115,11 @@ class SectorStore:
             return identity.key
         writer = self._writers.get(identity.acts_for)
         if writer is None:
-            tree = self.replica.tree
-            if not tree.roster.belonging(identity.acts_for):
-                tree.roster.check_read()
-            writer = tree.sectors.identify(identity.acts_for).key
+            try:
+                writer = self.replica.tree.sectors.identify(identity.acts_for).key
+            except Fault:
+                self.replica.tree.roster.check_read()
+                raise
             self._writers[identity.acts_for] = writer
         return writer
 
