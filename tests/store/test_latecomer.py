@@ -1,9 +1,12 @@
 """A node that comes late gets entries whose blobs are gone for good: nothing may wait for those."""
 
+import asyncio
 import os
 from pathlib import Path as File
 
+from blocktree.fault import Fault, Kind
 from blocktree.names import FileId
+from blocktree.store import messages as m
 from blocktree.store.roster import node_id
 from store.test_sweep import named_and_not_there, pull_the_plug
 from store.world import in_loop, until, world
@@ -38,3 +41,36 @@ async def test_blobs_that_are_gone_are_named_nowhere_not_even_after_a_crash(
         await until(lambda: place.voters() == 3)
         await place.settled()
         assert named_and_not_there(third) == []
+
+
+@in_loop
+async def test_a_blob_that_a_refused_entry_named_first_is_gone_for_the_next_one_too(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 1) as place:
+        client, file = await place.client(), FileId(b"f" * 16)
+        blobs = [os.urandom(5000) for _ in range(2)]
+        lengths = tuple(map(len, blobs))
+        digests = (await client.ask(m.PutBlobs(lengths, b"".join(blobs)), m.Stored)).digests
+        first, rival = (client.header(file, root=digest, size=5000) for digest in digests)
+        outcomes = await asyncio.gather(
+            *(
+                client.ask(client.commit_message(client.change(signed, [digest])), m.Committed)
+                for signed, digest in ((first, digests[0]), (rival, digests[1]))
+            ),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[0], m.Committed)
+        assert isinstance(outcomes[1], Fault)
+        assert outcomes[1].kind is Kind.CONFLICT
+        signed = client.header(file, first, root=digests[1], size=5000)  # with what is here already
+        await client.ask(client.commit_message(client.change(signed, [digests[1]])), m.Committed)
+        for _ in range(40):
+            signed = await client.write(file, signed, blob=os.urandom(5000))
+        chores = place.nodes["pi-1"].store.chores
+        await chores.checkpoints.write()
+        await chores._sweep()
+        late = await place.add("pi-2")
+        await until(lambda: place.voters() == 2)
+        await place.settled()
+        assert named_and_not_there(late) == []

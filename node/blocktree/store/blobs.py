@@ -168,5 +168,4 @@ class BlobFetcher:
         got = {digest for digest, _ in good}
         told = zip(asked, answer.lengths, strict=True)
         gone = {d for d, length in told if length < 0 and trusted}
-        self._staging.give_up(gone)
         return [d for d in asked if d not in got and d not in gone]

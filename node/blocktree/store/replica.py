@@ -100,11 +100,7 @@ class Replica:
         low, last = self.driver.applied + 1, self.host.disk.log.last_index
         while low <= last:
             for entry in self.host.disk.log.entries(low, last + 1, 1 << 20):
-                blobs = self.entries.blobs_of(entry)
-                self.staging.pin(entry.index, blobs)
-                # A damaged one is not gone: it stays named, and is fetched again.
-                gone = self.host.disk.missing(blobs, damaged=False)
-                self.staging.give_up(gone)
+                self.staging.pin(entry.index, self.entries.blobs_of(entry))
                 if (member := self.entries.joins(entry)) is not None:
                     self.tree.roster.expect(member)
                 low = entry.index + 1
@@ -179,7 +175,7 @@ class Replica:
         prepared = self.entries.take(entry)
         outcome = None
         if prepared is not None:
-            gone = self.staging.take_gone(prepared.blobs)
+            gone = self.staging.gone(prepared.blobs)
             outcome = self.tree.apply(entry.index, prepared, gone)
             committed = bool(outcome.changed)
             self.staging.applied(entry.index, prepared.blobs, committed=committed)

@@ -47,7 +47,6 @@ class Staging:
         self._pins: dict[Digest, int] = {}  # to the entry that needs it longest
         self._pinned: dict[int, set[Digest]] = {}  # by entry
         self._doomed: set[Digest] = set()
-        self._gone: dict[Digest, None] = {}  # for good, although an entry introduces them
         self._arrivals: dict[Digest, list[asyncio.Future[None]]] = {}
         self._room = self._disk.stats().free
         self._refused = 0.0  # when content was refused last
@@ -106,7 +105,6 @@ class Staging:
         now = self._now()
         for digest, blob in fresh:
             self._doomed.discard(digest)
-            self._gone.pop(digest, None)
             self._writing[digest] = future
             if digest not in self._waiting:
                 self._waiting[digest] = (len(blob), now)
@@ -163,25 +161,14 @@ class Staging:
         if committed and digests:
             self._saver.keep(digests)
 
-    def give_up(self, digests: Iterable[Digest]) -> None:
-        """These blobs of entries that are not applied yet are gone for good: no version needs them.
+    def gone(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of an entry that is applied now which are gone for good: no version needs them.
 
-        Either the leader said so, or a restart finds entries without them: no entry comes into the
-        log before its blobs unless they are gone.
+        No entry comes into the log before its blobs, unless the leader said that they are gone; so
+        what is not here is. A damaged one is not gone: it stays named, and is fetched again.
         """
-        for digest in digests:
-            self._gone[digest] = None
-        while len(self._gone) > RECENT_MAX:
-            del self._gone[next(iter(self._gone))]
-
-    def take_gone(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Those of an entry that is applied now which are gone for good."""
-        if not self._gone:
-            return set()
-        gone = {digest for digest in digests if digest in self._gone}
-        for digest in gone:
-            del self._gone[digest]
-        return gone
+        unknown = [digest for digest in digests if digest not in self._recent]
+        return set(self._disk.missing(unknown, damaged=False)) if unknown else set()
 
     def pinned(self, digest: Digest) -> bool:
         """Whether an entry that is not applied yet needs this blob."""
