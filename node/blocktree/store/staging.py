@@ -167,7 +167,7 @@ class Staging:
         No entry comes into the log before its blobs, unless the leader said that they are gone; so
         what is not here is. A damaged one is not gone: it stays named, and is fetched again.
         """
-        unknown = [digest for digest in digests if digest not in self._recent]
+        unknown = [d for d in digests if d not in self._recent and d not in self._writing]
         return set(self._disk.missing(unknown, damaged=False)) if unknown else set()
 
     def pinned(self, digest: Digest) -> bool:
