@@ -77,3 +77,34 @@ def test_a_node_that_still_reads_the_past_denies_nobody_and_sends_him_on() -> No
     roster.replace((Belonging(user, removed=True), Belonging(node)), 11)
     with pytest.raises(Fault, match=r"does not belong|withdrawn"):
         roster.check(laptop)
+
+
+@in_loop
+async def test_who_has_just_come_to_lead_denies_nobody_before_its_log_is_read(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 1) as place:
+        client = await place.client()
+        (node,) = place.nodes.values()
+        store, sectors = node.store, node.store.replica.tree.sectors
+        identity = client.credential.identity
+        assert store.writer_of(identity) == client.user.key.principal
+        store._writers.clear()
+
+        def nobody(_principal: object) -> None:
+            raise Fault(Kind.DENIED, "does not belong to this tree")
+
+        sectors.identify = nobody  # type: ignore[assignment, method-assign]
+        with pytest.raises(Fault) as stranger:
+            store.writer_of(identity)
+        assert stranger.value.kind is Kind.DENIED
+        driver = store.replica.driver
+        applied, driver.applied = driver.applied, 1  # of an earlier term, as after a restart
+        driver.raft._state.term += 1
+        try:
+            with pytest.raises(Fault, match="still reads its log") as early:
+                store.writer_of(identity)
+        finally:
+            driver.applied = applied
+            driver.raft._state.term -= 1
+        assert early.value.kind is Kind.BUSY

@@ -216,7 +216,7 @@ class GroupKeeper:
 
     async def _step(self) -> bool:
         driver, roster = self._replica.driver, self._replica.tree.roster
-        if not self._knows_members():
+        if not self._replica.knows_term:  # the roster may lack members that the group has already
             return True
         members = driver.membership
         wanted = roster.nodes_beside(self._replica.runtime.here)
@@ -239,15 +239,6 @@ class GroupKeeper:
                 driver.change(ChangeKind.PROMOTE, node)
                 break
         return bool(members.learners)
-
-    def _knows_members(self) -> bool:
-        """Whether an entry of this leader's own term is applied, and so all that came before.
-
-        Until then the roster may lack members that the group has already.
-        """
-        driver, kept = self._replica.driver, self._replica.host.disk.log
-        applied = min(driver.applied, kept.last_index)
-        return kept.term(applied) == driver.raft.term
 
     def _take_out(self, node: NodeId) -> None:
         driver = self._replica.driver

@@ -125,6 +125,16 @@ class Replica:
         """The path of the leader, "" when there is none."""
         return self.path_of(self.driver.raft.leader) or ""
 
+    @property
+    def knows_term(self) -> bool:
+        """Whether an entry of the present term is applied, and so all that came before it.
+
+        Until then the state may be that of long ago: one who has just come to lead reads its log.
+        """
+        kept = self.host.disk.log
+        applied = min(self.driver.applied, kept.last_index)
+        return kept.term(applied) == self.driver.raft.term
+
     def not_leader(self) -> Fault:
         """What a request that only the leader can answer gets here."""
         fault = Fault(Kind.NOT_LEADER, "this node does not lead", next_step=self.leader_path)

@@ -119,6 +119,9 @@ class SectorStore:
                 writer = self.replica.tree.sectors.identify(identity.acts_for).key
             except Fault:
                 self.replica.tree.roster.check_read()
+                if not self.replica.knows_term:
+                    what = "this node still reads its log"
+                    raise Fault(Kind.BUSY, what, next_step="try again") from None
                 raise
             self._writers[identity.acts_for] = writer
         return writer
