@@ -39,6 +39,7 @@ _REFRESH_SECONDS = 30.0
 _STRANGERS_SECONDS = 0.5  # between two questions because of strangers
 _ASK_SECONDS = 3.0
 _POLL_SECONDS = 0.02
+_SEEDS_SECONDS = 1.0  # before seeds that did not answer are dialled again
 _REFUSALS = frozenset({Kind.DENIED, Kind.WRONG_TREE, Kind.EXPIRED})
 _ADDRESSES_MAX = 8
 
@@ -69,6 +70,7 @@ class Client:
         self.members: tuple[Member, ...] = ()
         self._members_index = 0  # of the entry that changed them last
         self._seeds = tuple(dict.fromkeys(seeds))
+        self._met: set[str] = set()  # seeds that answered
         self._serve = serve
         self._nodes: dict[Path, None] = {}  # found on the network or by a seed, newest last
         self._side = Side(self.credential, self._admit)
@@ -101,11 +103,14 @@ class Client:
         self.links.sources.append(self.discovery.addresses)
         seeking = asyncio.get_running_loop().create_task(self.discovery.start())
         refusals = await self._try_seeds()
-        deadline = time.monotonic() + find_seconds
+        deadline, again = time.monotonic() + find_seconds, time.monotonic() + _SEEDS_SECONDS
         while not await self._learn_members():
             if time.monotonic() > deadline or (refusals and not self._nodes):
                 raise self._nobody(refusals)
             await asyncio.sleep(_POLL_SECONDS)
+            if time.monotonic() > again:  # one may have been starting
+                refusals = await self._try_seeds()
+                again = time.monotonic() + _SEEDS_SECONDS
         self._tasks = [seeking, asyncio.get_running_loop().create_task(self._keep_learning())]
 
     async def open_files(self, limits: Limits | None = None) -> Filesystem:
@@ -196,13 +201,13 @@ class Client:
             self.links.refresh(found.path)
 
     async def _try_seeds(self) -> list[Fault]:
-        """Dial every seed at once; faults of those that answered and refused."""
-        results = await asyncio.gather(
-            *(self.links.reach(seed) for seed in self._seeds), return_exceptions=True
-        )
+        """Dial every seed that has not answered, at once; faults of those that refused."""
+        seeds = [seed for seed in self._seeds if seed not in self._met]
+        results = await asyncio.gather(*map(self.links.reach, seeds), return_exceptions=True)
         refusals = []
-        for seed, result in zip(self._seeds, results, strict=True):
+        for seed, result in zip(seeds, results, strict=True):
             if isinstance(result, Link):
+                self._met.add(seed)
                 self._nodes[result.peer.path] = None
             elif isinstance(result, Fault):
                 log.info("%s: %s", seed, result)

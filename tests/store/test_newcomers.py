@@ -33,3 +33,23 @@ async def test_a_client_comes_to_know_a_node_that_joined_a_moment_ago(tmp_path: 
             assert answer.path == newcomer.path
         finally:
             await client.close()
+
+
+@in_loop
+async def test_a_client_whose_only_address_is_of_a_node_that_starts_waits_for_it(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 1) as place:
+        seeds = [address for path in place.paths for address in place.where(path)]
+        await place.stop("pi-1")
+        client = Client(place.tree.user, seeds=seeds)
+        starting = asyncio.ensure_future(client.start(find_seconds=20))
+        try:
+            await asyncio.sleep(0.5)
+            assert not starting.done()
+            await place.start("pi-1")
+            await starting
+            assert client.nodes() == (place.nodes["pi-1"].path,)
+        finally:
+            starting.cancel()
+            await client.close()
