@@ -28,7 +28,8 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 
 
 def add(tree: Tree, request: str) -> int:
-    told = json.loads(tree.bt("ask", PATH, "Add", "amount=1", f"request={request}", "--json"))
+    words = ("ask", PATH, "Add", "amount=1", f"request={request}", "--timeout=60", "--json")
+    told = json.loads(tree.bt(*words))
     return int(told["fields"]["additions"])
 
 

@@ -157,18 +157,16 @@ class Raft:
         Leases and loyalty count real ticks. Timeouts count a stall as one tick, so that what
         arrived meanwhile is read before this process believes itself alone.
         """
+        self._stirred = True
         state = self._state
         state.now += elapsed
         if state.lead is not None:
-            self._stirred = True
             _tick_leader(state, state.lead)
             return
         state.elapsed += 1
         if state.elapsed >= state.timeout:
-            self._stirred = True
             election.campaign(state)
         elif state.role is Role.PRE_CANDIDATE:
-            self._stirred = True
             election.ask_again(state)
 
     def campaign(self) -> None:
@@ -276,11 +274,6 @@ class Raft:
         if progress is not None and progress.pace is Pace.SNAPSHOT:
             progress.probe(state.log.first_index)
             progress.nudge = True
-
-    @property
-    def stirred(self) -> bool:
-        """Whether anything happened since the last `ready`: time alone does not stir a follower."""
-        return self._stirred
 
     def ready(self) -> Ready | None:
         """The work gathered since the last call, or None.

@@ -236,8 +236,7 @@ class Driver:
         if elapsed > 0:
             self._ticked += elapsed * TICK_SECONDS
             self.raft.tick(elapsed)
-            if self.raft.stirred:
-                self.kick()
+            self.kick()
 
     def _planned(self) -> None:
         self._pumping = False
