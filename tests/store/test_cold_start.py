@@ -3,7 +3,8 @@
 from pathlib import Path as File
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import FileId
+from blocktree.names import Address, FileId
+from blocktree.store import messages as m
 from store.world import World, in_loop, until, world
 
 
@@ -48,3 +49,13 @@ async def test_an_old_checkpoint_does_not_keep_out_who_joined_since(tmp_path: Fi
         await until(place.leader, 15)
         await place.settled()
         assert place.voters() == 3
+
+
+@in_loop
+async def test_a_node_that_leads_before_it_has_read_its_log_may_ask_itself(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        (node,) = place.nodes.values()
+        message = m.Join(node.credential.identity.chain, node.addresses)
+        here = Address(node.path, m.STORE_ACTOR)
+        joined = await node.runtime.ask(here, message, m.Joined)
+        assert joined.index == node.store.replica.driver.applied  # it is on record: nothing to do

@@ -67,7 +67,10 @@ def admit(roster: Roster, now: Callable[[], float]) -> Callable[[Identity], None
 class MemberDesk:
     """Records who joins and who is removed."""
 
-    def __init__(self, replica: Replica, commits: Commits, keeper: "GroupKeeper") -> None:
+    def __init__(
+        self, myself: Identity, replica: Replica, commits: Commits, keeper: "GroupKeeper"
+    ) -> None:
+        self._myself = myself
         self._replica = replica
         self._commits = commits
         self._keeper = keeper
@@ -136,14 +139,13 @@ class MemberDesk:
         """Who wants to join: the sender itself, or one that a member node speaks for."""
         replica = self._replica
         peer = call.peer
-        tree = peer.tree if peer is not None else None
-        if peer is not None and tuple(message.chain) == peer.chain:
+        if peer is None:  # this node itself, which leads and has not read its log yet
+            peer = self._myself
+        if tuple(message.chain) == peer.chain:
             return peer
-        speaks = peer is not None and peer.kind is MemberKind.NODE
-        if peer is None or not speaks or not replica.tree.roster.belongs(peer):
+        if peer.kind is not MemberKind.NODE or not replica.tree.roster.belongs(peer):
             raise Fault(Kind.DENIED, "the chain is not that of the sender")
-        assert tree is not None
-        return check_chain(message.chain, tree, int(replica.host.now()))
+        return check_chain(message.chain, peer.tree, int(replica.host.now()))
 
 
 class GroupKeeper:

@@ -56,7 +56,7 @@ class SectorStore:
         )
         self.sessions = Sessions(self.replica.driver, self.leading, host.clock)
         self.keeper = GroupKeeper(self.replica)
-        self.members = MemberDesk(self.replica, self.commits, self.keeper)
+        self.members = MemberDesk(myself, self.replica, self.commits, self.keeper)
         self.steward = Steward(self.replica, self.commits, self.leading)
         self.replica.tree.roster.me = myself.principal
         self.chores = Chores(
