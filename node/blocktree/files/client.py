@@ -31,6 +31,7 @@ _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
 _KEEP_ALIVE_MIN_S, _KEEP_ALIVE_MAX_S = 0.05, 1.0
 PATIENCE_S = 30.0
 _LEAVE_S = 0.5  # when nobody answers, the leases run out soon anyway
+_ATTEMPT_MIN_S = 0.5
 _ANSWER_S = 10.0  # one attempt; a leader that is alive but waits for a recall answers within this
 
 
@@ -102,12 +103,15 @@ class SectorService:
         pause = _PAUSE_MIN_S
         while True:
             target = self._leader or self._next_node()
+            left = max(end - self.clock(), _ATTEMPT_MIN_S)  # a frozen leader must not take it all
             try:
-                return await self.ask_node(target, message, answer, timeout=_ANSWER_S)
+                return await self.ask_node(target, message, answer, timeout=min(_ANSWER_S, left))
             except Fault as fault:
-                if fault.kind not in _AGAIN or self.clock() + pause > end:
+                if fault.kind not in _AGAIN:
                     raise
-                moved = self._learn(target, fault)
+                moved = self._learn(target, fault)  # also for the next request
+                if self.clock() + pause > end:
+                    raise
             if not moved:
                 await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - not a secret
                 pause = min(pause * 2, _PAUSE_MAX_S)
