@@ -229,9 +229,9 @@ class Flushes:
                     if not node.born or node.gone or node.place is None:
                         continue
                     name = node.place[1]
-                    if await core.directories.find(edit, name) is not None:
-                        what = f"{name!r} was made by somebody else meanwhile"
-                        self._refuse(directory, node, answer, what)
+                    taken = await core.directories.find(edit, name)
+                    if taken is not None:
+                        self._meet(directory, node, answer, taken)
                         continue
                     assert node.last is not None
                     parts.append(await self.prepare(node, node.last))
@@ -248,6 +248,16 @@ class Flushes:
             core.directories.settle(edit, headers[0])
             for part in parts:
                 self._is_born(directory, part.node)
+
+    def _meet(
+        self, directory: Node, node: Node, answer: asyncio.Future[None], taken: DirEntry
+    ) -> None:
+        """The name is there: made by an attempt whose outcome was not heard of, or by others."""
+        if taken.file == node.file:
+            self._is_born(directory, node)
+        else:
+            what = f"{taken.name!r} was made by somebody else meanwhile"
+            self._refuse(directory, node, answer, what)
 
     def _refuse(self, directory: Node, node: Node, answer: asyncio.Future[None], what: str) -> None:
         """The lease that let us promise the name was lost, and the promise cannot be kept."""
