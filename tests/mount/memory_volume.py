@@ -324,6 +324,9 @@ class MemoryVolume:
     def valid_s(self, ino: int) -> float:
         return VALID_SECONDS
 
+    def streamed(self, ino: int) -> bool:
+        return False
+
     async def open(self, ino: int, flags: int) -> int:
         node = self._node(ino)
         if node.kind is NodeKind.DIRECTORY:

@@ -205,6 +205,9 @@ class Nodes(Protocol):
         come earlier.
         """
 
+    def streamed(self, ino: int) -> bool:
+        """Whether an open file there is a stream, as a pipe is: nothing cached, no offset."""
+
 
 class Handles(Protocol):
     """Operations on open files. `flags` are those of open(2)."""

@@ -12,7 +12,6 @@ from blocktree.mount.errnos import Refused
 from blocktree.mount.protocol import (
     CREATE_IN,
     DIRENT,
-    FOPEN_KEEP_CACHE,
     LINK_IN,
     MKDIR_IN,
     MKNOD_IN,
@@ -76,8 +75,7 @@ async def create(view: View, request: Request) -> Reply:
     permissions = await _permissions(view, request, mode)
     made, handle = await view.volume.create(request.node, name, permissions, flags)
     view.opened(handle, made.ino, flags)
-    keep = FOPEN_KEEP_CACHE if view.fresh(made) else 0
-    return view.entry(request.node, made) + OPEN_OUT.pack(handle, keep, 0)
+    return view.entry(request.node, made) + OPEN_OUT.pack(handle, view.open_flags(made), 0)
 
 
 async def mknod(view: View, request: Request) -> Reply:

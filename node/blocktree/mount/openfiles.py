@@ -11,7 +11,6 @@ from blocktree.mount.nodes import drop_privilege
 from blocktree.mount.protocol import (
     FALLOCATE_IN,
     FLUSH_IN,
-    FOPEN_KEEP_CACHE,
     FSYNC_IN,
     LK_FLOCK,
     LK_IN,
@@ -38,13 +37,13 @@ LOCK_TYPES = (LockKind.READ, LockKind.WRITE, LockKind.UNLOCK)  # F_RDLCK, F_WRLC
 
 
 async def open_(view: View, request: Request) -> Reply:
-    flags, open_flags = OPEN_IN.unpack_from(request.body)
-    if flags & os.O_TRUNC and open_flags & OPEN_KILL_SUIDGID:
+    flags, wanted = OPEN_IN.unpack_from(request.body)
+    if flags & os.O_TRUNC and wanted & OPEN_KILL_SUIDGID:
         await drop_privilege(view, request.node)
     handle = await view.volume.open(request.node, flags)
     view.opened(handle, request.node, flags)
-    kept = view.fresh(await view.volume.getattr(request.node))
-    return OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE if kept else 0, 0)
+    opened = view.open_flags(await view.volume.getattr(request.node))
+    return OPEN_OUT.pack(handle, opened, 0)
 
 
 async def read(view: View, request: Request) -> Reply:

@@ -14,6 +14,7 @@ from typing import Any
 
 from blocktree.fault import Fault
 from blocktree.files.volume import Attributes, Buffer, Volume
+from blocktree.mount.protocol import FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_STREAM
 from blocktree.mount.replies import owned, pack_attributes, pack_entry, split_seconds
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,13 @@ class View:
         shown = owned(attributes, self.options.uid, self.options.gid)
         return pack_attributes(shown, split_seconds(self.volume.valid_s(shown.ino)))
 
-    def fresh(self, attributes: Attributes) -> bool:
+    def open_flags(self, attributes: Attributes) -> int:
+        """How the kernel is to treat a file that was just opened, for fuse_open_out."""
+        if self.volume.streamed(attributes.ino):
+            return FOPEN_DIRECT_IO | FOPEN_STREAM
+        return FOPEN_KEEP_CACHE if self._fresh(attributes) else 0
+
+    def _fresh(self, attributes: Attributes) -> bool:
         """Whether cached pages still hold at this open; if not, the kernel now drops them."""
         stamp = (attributes.ctime_ns, attributes.size)
         kept = self.stamps.get(attributes.ino) == stamp

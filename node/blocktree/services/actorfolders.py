@@ -8,12 +8,14 @@
 =============  ==========================================================
 
 A volume before the real one: what is no actor is passed on. A file's content is made when it is
-looked at, and is valid for no time, so nothing of it is cached. The answer in `inbox` is that to
-the last message written there on this mount; writing returns when it is there. Removing the
-directory has the tree run the actor no more.
+looked at, and is valid for no time, so nothing of it is cached. `inbox` is a stream: one handle
+that writes and reads has a conversation of its own, any other reads the answer to the last message
+on this mount; writing returns when the answer is there. Removing the directory has the tree run
+the actor no more.
 """
 
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,11 +28,11 @@ from blocktree.files.service import Filesystem
 from blocktree.files.volume import Attributes, Buffer, Changes, Entry, NodeKind, Permissions
 from blocktree.names import Path
 from blocktree.sectors.running import Running
+from blocktree.services.conversation import Conversation
 from blocktree.services.speaking import parse_fields, read_answer, write_message
 from blocktree.wire import Opaque, decode
 
 FILES = (b"contract", b"status", b"last", b"inbox")
-LINE_BYTES_MAX = 64 << 10
 _BASE = 1 << 62
 _ASK_S = 10.0
 _LOOK_S = 3.0
@@ -49,7 +51,8 @@ class ActorFolders:
         self._of: dict[tuple[int, bytes], int] = {}
         self._answers: dict[int, bytes] = {}  # by actor: what `inbox` holds
         self._written: dict[int, int] = {}  # by actor: when, nanoseconds since 1970
-        self._handles: dict[int, tuple[int, bytes, bytes]] = {}  # actor, name, content
+        self._handles: dict[int, bytes] = {}  # of what is only read: its content
+        self._inboxes: dict[int, tuple[int, Conversation]] = {}  # by handle: whose, what
         self._described: dict[int, tuple[float, Description]] = {}
         self._next = _BASE
 
@@ -143,6 +146,11 @@ class ActorFolders:
         own = ino in self._numbers or ino in self._actors
         return 0.0 if own else self._files.valid_s(ino)
 
+    def streamed(self, ino: int) -> bool:
+        """Whether reading and writing know no offset there, as on a pipe: the inboxes."""
+        known = self._numbers.get(ino)
+        return known is not None and known[1] == b"inbox"
+
     # handles
 
     async def open(self, ino: int, flags: int) -> int:
@@ -151,51 +159,50 @@ class ActorFolders:
         if known is None:
             return await self._files.open(ino, flags)
         actor, name = known
-        if flags & os.O_ACCMODE != os.O_RDONLY and name != b"inbox":
+        if name == b"inbox":
+            self._next += 1
+            self._inboxes[self._next] = (actor, Conversation(self._answers.get(actor, b"")))
+            return self._next
+        if flags & os.O_ACCMODE != os.O_RDONLY:
             raise Fault(Kind.DENIED, "only the inbox of an actor is written to")
+        content = await self._content(actor, name)
         self._next += 1
-        self._handles[self._next] = (actor, name, await self._content(actor, name))
+        self._handles[self._next] = content
         return self._next
 
     async def read(self, handle: int, offset: int, size: int) -> Buffer:
-        """Up to `size` bytes from `offset`."""
-        known = self._handles.get(handle)
-        if known is None:
+        """Up to `size` bytes from `offset`; from an inbox, those that come next."""
+        if (inbox := self._inboxes.get(handle)) is not None:
+            await self._ask_all(inbox, inbox[1].end_line())
+            return inbox[1].read(size)
+        content = self._handles.get(handle)
+        if content is None:
             return await self._files.read(handle, offset, size)
-        actor, name, content = known
-        if name == b"inbox":
-            content = self._answers.get(actor, b"")
         return content[offset : offset + size]
 
     async def write(self, handle: int, offset: int, data: Buffer) -> int:
         """Write all of `data`; to an inbox: ask, and keep the answer."""
-        known = self._handles.get(handle)
-        if known is None:
+        inbox = self._inboxes.get(handle)
+        if inbox is None:
             return await self._files.write(handle, offset, data)
-        if len(data) > LINE_BYTES_MAX:
-            raise Fault(Kind.TOO_LARGE, "a message of more than 64 KiB")
-        try:
-            lines = bytes(data).decode().split("\n")
-        except UnicodeDecodeError:
-            raise Fault(Kind.USAGE, "a message that is no text") from None
-        for line in lines:
-            if line.strip():
-                await self._ask(known[0], line.split())
+        await self._ask_all(inbox, inbox[1].write(bytes(data)))
         return len(data)
 
     async def flush(self, handle: int) -> None:
         """A descriptor is closed."""
-        if handle not in self._handles:
+        if (inbox := self._inboxes.get(handle)) is not None:
+            await self._ask_all(inbox, inbox[1].end_line())
+        elif handle not in self._handles:
             await self._files.flush(handle)
 
     async def fsync(self, handle: int) -> None:
         """Make what was written durable."""
-        if handle not in self._handles:
+        if handle not in self._handles and handle not in self._inboxes:
             await self._files.fsync(handle)
 
     async def release(self, handle: int) -> None:
         """The last descriptor is gone."""
-        if self._handles.pop(handle, None) is None:
+        if self._handles.pop(handle, None) is None and self._inboxes.pop(handle, None) is None:
             await self._files.release(handle)
 
     # inside
@@ -266,19 +273,37 @@ class ActorFolders:
     async def _path(self, actor: int) -> Path:
         return decode(await self._files.read_actor(actor), Running).path
 
-    async def _ask(self, actor: int, words: Sequence[str]) -> None:
+    async def _ask_all(self, inbox: tuple[int, Conversation], lines: Sequence[str]) -> None:
+        actor, conversation = inbox
+        for line in lines:
+            if line.strip():
+                answer = await self._ask(actor, line)
+                conversation.answer(answer)
+                self._answers[actor] = answer
+                self._written[actor] = time.time_ns()
+
+    async def _ask(self, actor: int, line: str) -> bytes:
+        """What the actor answers to `Message field=value …`, or `! ` and what is wrong."""
         try:
+            name, *fields = _words(line)
             said = await self._describe(actor)
-            message = write_message(said, words[0], parse_fields(tuple(words[1:])))
+            message = write_message(said, name, parse_fields(tuple(fields)))
             path = await self._path(actor)
             answer = await self._runtime.ask(path, message, Opaque, timeout=_ASK_S)
             text = str(read_answer(said, answer.data))
         except Fault as fault:
             step = f" ({fault.next_step})" if fault.next_step else ""
             text = f"! {fault.what}{step}"
-        self._answers[actor] = f"{text}\n".encode()
-        self._written[actor] = time.time_ns()
         self._described.pop(actor, None)
+        return f"{text}\n".encode()
+
+
+def _words(line: str) -> list[str]:
+    """The words as a shell reads them: quotes hold a text with blanks together."""
+    try:
+        return shlex.split(line)
+    except ValueError as cause:
+        raise Fault(Kind.USAGE, f"a line that cannot be read: {cause}".lower()) from None
 
 
 def _contract(said: Description) -> str:
