@@ -20,13 +20,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="build SD-card images and boot them, although that takes half an hour",
     )
+    parser.addoption(
+        "--cortex-m3",
+        action="store_true",
+        help="build MicroPython for a board that QEMU emulates, and test flashing on it",
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What a run leaves out is said first; the summary names each test that was left out."""
-    if config.getoption("--images"):
-        return []
-    return ["left out unless their system is cached: images that are built and booted (--images)"]
+    left_out = []
+    if not config.getoption("--images"):
+        left_out += ["unless their system is cached: images that are built and booted (--images)"]
+    if not config.getoption("--cortex-m3"):
+        left_out += ["an emulated board: its firmware takes a minute to build (--cortex-m3)"]
+    return [f"left out {each}" for each in left_out]
 
 
 @pytest.fixture

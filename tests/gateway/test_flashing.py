@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree_gateway.boards import boards_folder
+from blocktree_gateway.boards import boards_folder, describe
+from blocktree_gateway.cli.deviceflash import app_settings, board_files
 from blocktree_gateway.cli.devicepair import qr_text
 from blocktree_gateway.flashing import Board, Repl, compiled
 from blocktree_gateway.pairing import write_code
@@ -44,6 +45,34 @@ def test_the_compiled_runtime_runs_in_micropython(tmp_path: Path, micropython: s
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_what_lies_on_a_board_hides_none_of_its_modules(tmp_path: Path, micropython: str) -> None:
+    """Boards look for modules at the root of their flash before they look in /lib."""
+    work, root = tmp_path / "work", tmp_path / "root"
+    work.mkdir()
+    boards = boards_folder()
+    for path, content in board_files(boards, boards / "apps" / "climate", b"{}", work).items():
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    done = subprocess.run(
+        [micropython, "-c", "import main, bt; print(bt.VERSION)"],
+        env={**os.environ, "MICROPYPATH": f":.frozen:{root / 'lib'}"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_a_board_simulates_its_sensor_unless_it_is_told_of_one() -> None:
+    pins = describe(boards_folder(), "pico", "")["pins"]
+    assert app_settings(pins, "climate", [])["sensor"] == "simulated"
+    told = app_settings(pins, "climate", ["sensor=dht22", "every=500"])
+    assert (told["sensor"], told["pin"], told["every"]) == ("dht22", pins["sensor"], 500)
 
 
 def test_a_port_that_is_not_there_is_said_so() -> None:

@@ -12,7 +12,9 @@ def open_sensor(settings):
         from bme280 import Bme280
 
         return Bme280(settings["scl"], settings["sda"], settings.get("address", 0x76))
-    return Simulated()
+    if name == "simulated":
+        return Simulated()
+    raise ValueError("no sensor is called %s; there are: dht22, bme280, simulated" % name)
 
 
 class Dht22:

@@ -16,6 +16,7 @@ from blocktree_gateway.boards import boards_folder, describe
 from blocktree_gateway.cli.gateways import Port
 from blocktree_gateway.flashing import Board, Repl, compiled
 
+_FOLDER = "/device"  # not /bt: a folder of that name hides the package in /lib from its own board
 _LINKS = [{"kind": "serial"}]
 _NETWORK_LINKS = [{"kind": "serial"}, {"kind": "tls"}, {"kind": "udp"}]
 
@@ -50,25 +51,25 @@ def command(
         board = repl.board()
         board.judge()
         say(f"{board.machine}, MicroPython {'.'.join(map(str, board.version))}")
-        files = dict(_files(boards, app_folder, File(work)))
         described = describe(boards, kind, board.machine)
-        files["/bt/config.json"] = _config(board, described, app, setup, settings)
-        files["/main.py"] = (boards / "runtime" / "main.py").read_bytes()
+        config = _config(board, described, app, setup, settings)
+        files = board_files(boards, app_folder, config, File(work))
         total = sum(map(len, files.values()))
         if dry_run:
             for path, content in files.items():
                 click.echo(f"{path}  {size_text(len(content))}")
             return
         written = _put(repl, files)
+        repl.run("import bt.device, bt.serial_link")
         repl.reset()
     say(f"{written} of {len(files)} files written ({size_text(total)} in all); the board restarts.")
     say(f"Next: bt device pair {port} /home/sensors/NAME")
 
 
-def _settings(pins: dict[str, Any], app: str, told: Sequence[str]) -> dict[str, Any]:
+def app_settings(pins: dict[str, Any], app: str, told: Sequence[str]) -> dict[str, Any]:
     """What the app is told: the board's pins, and then what the user said."""
     wired = {
-        "climate": {"sensor": "simulated", "pin": pins.get("sensor"), **pins},
+        "climate": {**pins, "sensor": "simulated", "pin": pins.get("sensor")},
         "switch": {"pin": pins.get("led")},
         "button": {"pin": pins.get("button")},
     }
@@ -84,13 +85,15 @@ def _settings(pins: dict[str, Any], app: str, told: Sequence[str]) -> dict[str, 
     return made
 
 
-def _files(boards: File, app: File, work: File) -> list[tuple[str, bytes]]:
-    found = [(f"/lib/bt/{name}", code) for name, code in compiled(boards / "runtime" / "bt", work)]
-    found += [
-        (f"/bt/factory/{each.name}", each.read_bytes())
-        for each in sorted(app.iterdir())
-        if each.is_file() and not each.name.startswith(".")
-    ]
+def board_files(boards: File, app: File, config: bytes, work: File) -> dict[str, bytes]:
+    """All that is put on a board, by path, in the order in which it is written: `main.py` last."""
+    runtime = boards / "runtime"
+    found = {f"/lib/bt/{name}": code for name, code in compiled(runtime / "bt", work)}
+    for each in sorted(app.iterdir()):
+        if each.is_file() and not each.name.startswith("."):
+            found[f"{_FOLDER}/factory/{each.name}"] = each.read_bytes()
+    found[f"{_FOLDER}/config.json"] = config
+    found["/main.py"] = (runtime / "main.py").read_bytes()
     return found
 
 
@@ -110,11 +113,11 @@ def _config(
     board: Board, described: dict[str, Any], app: str, setup: str, settings: Sequence[str]
 ) -> bytes:
     config: dict[str, object] = {
-        "folder": "/bt",
+        "folder": _FOLDER,
         "board": described["board"]["name"],
         "buffer": described["limits"]["buffer"],
-        "app": {"folder": "/bt/factory", "name": app},
-        "settings": _settings(described["pins"], app, settings),
+        "app": {"folder": f"{_FOLDER}/factory", "name": app},
+        "settings": app_settings(described["pins"], app, settings),
         "links": _NETWORK_LINKS if board.tls else _LINKS,
     }
     if setup:
