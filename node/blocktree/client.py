@@ -13,13 +13,25 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from blocktree.actors import Address, Runtime
 from blocktree.fault import Fault, Kind
 from blocktree.files.opening import Limits, open_filesystem
 from blocktree.files.service import Filesystem
 from blocktree.keys import Credential, Identity, Member, MemberKind, process_credential
-from blocktree.link import Discovery, Found, Link, Links, Listener, Side, join_endpoint, listen
+from blocktree.link import (
+    AllFailedError,
+    Discovery,
+    Found,
+    Link,
+    Links,
+    Listener,
+    Side,
+    join_endpoint,
+    listen,
+    stagger,
+)
 from blocktree.link.network import own_addresses
 from blocktree.names import Path
 from blocktree.services import register_paths
@@ -38,6 +50,7 @@ FIND_SECONDS = 8.0  # until the first node must have been found
 _REFRESH_SECONDS = 30.0
 _STRANGERS_SECONDS = 0.5  # between two questions because of strangers
 _ASK_SECONDS = 3.0
+_STAGGER_SECONDS = 0.1  # between two nodes that are asked the same
 _POLL_SECONDS = 0.02
 _SEEDS_SECONDS = 1.0  # before seeds that did not answer are dialled again
 _REFUSALS = frozenset({Kind.DENIED, Kind.WRONG_TREE, Kind.EXPIRED})
@@ -71,6 +84,7 @@ class Client:
         self._members_index = 0  # of the entry that changed them last
         self._seeds = tuple(dict.fromkeys(seeds))
         self._met: set[str] = set()  # seeds that answered
+        self._dials: dict[str, asyncio.Task[Link]] = {}  # of seeds
         self._serve = serve
         self._nodes: dict[Path, None] = {}  # found on the network or by a seed, newest last
         self._side = Side(self.credential, self._admit)
@@ -101,17 +115,21 @@ class Client:
         port = self._listener.port if self._listener else 0
         self.discovery = Discovery(self.credential, port, on_found=self._found)
         self.links.sources.append(self.discovery.addresses)
-        seeking = asyncio.get_running_loop().create_task(self.discovery.start())
-        refusals = await self._try_seeds()
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self.discovery.start()))
+        self._dial_seeds()
         deadline, again = time.monotonic() + find_seconds, time.monotonic() + _SEEDS_SECONDS
+        refusals: dict[str, Fault] = {}
         while not await self._learn_members():
-            if time.monotonic() > deadline or (refusals and not self._nodes):
-                raise self._nobody(refusals)
-            await asyncio.sleep(_POLL_SECONDS)
+            refusals |= self._met_seeds()
+            turned_away = refusals and not self._nodes and not self._dials
+            if time.monotonic() > deadline or turned_away:
+                raise self._nobody(list(refusals.values()))
+            await self._news()
             if time.monotonic() > again:  # one may have been starting
-                refusals = await self._try_seeds()
+                self._dial_seeds()
                 again = time.monotonic() + _SEEDS_SECONDS
-        self._tasks = [seeking, asyncio.get_running_loop().create_task(self._keep_learning())]
+        self._tasks.append(loop.create_task(self._keep_learning()))
 
     async def open_files(self, limits: Limits | None = None) -> Filesystem:
         """The tree as a file system; closed with the client."""
@@ -127,9 +145,10 @@ class Client:
             if self.files is not None:
                 await self.files.close()
         finally:
-            for task in self._tasks:
+            tasks = [*self._tasks, *self._dials.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._listener is not None:
                 await self._listener.close()
             if self.discovery is not None:
@@ -200,21 +219,32 @@ class Client:
             self._nodes[found.path] = None
             self.links.refresh(found.path)
 
-    async def _try_seeds(self) -> list[Fault]:
-        """Dial every seed that has not answered, at once; faults of those that refused."""
-        seeds = [seed for seed in self._seeds if seed not in self._met]
-        results = await asyncio.gather(*map(self.links.reach, seeds), return_exceptions=True)
-        refusals = []
-        for seed, result in zip(seeds, results, strict=True):
-            if isinstance(result, Link):
+    def _dial_seeds(self) -> None:
+        """Begin to dial every seed that has not answered; one that is frozen holds nobody up."""
+        for seed in self._seeds:
+            if seed not in self._met and seed not in self._dials:
+                self._dials[seed] = asyncio.ensure_future(self.links.reach(seed))
+
+    async def _news(self) -> None:
+        """Wait for the next dial to end, not for long: nodes are found otherwise, too."""
+        if self._dials:
+            which = asyncio.FIRST_COMPLETED
+            await asyncio.wait(self._dials.values(), timeout=_POLL_SECONDS, return_when=which)
+        else:
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _met_seeds(self) -> dict[str, Fault]:
+        """Take note of what came of the dials; faults of those that refused, by seed."""
+        refusals = {}
+        for seed, dial in [each for each in self._dials.items() if each[1].done()]:
+            del self._dials[seed]
+            try:
+                self._nodes[dial.result().peer.path] = None
                 self._met.add(seed)
-                self._nodes[result.peer.path] = None
-            elif isinstance(result, Fault):
-                log.info("%s: %s", seed, result)
-                if result.kind is not Kind.UNREACHABLE:
-                    refusals.append(result.at(seed))
-            elif isinstance(result, BaseException):
-                raise result
+            except Fault as fault:
+                log.info("%s: %s", seed, fault)
+                if fault.kind is not Kind.UNREACHABLE:
+                    refusals[seed] = fault.at(seed)
         return refusals
 
     def _nobody(self, refusals: Sequence[Fault]) -> Fault:
@@ -236,16 +266,21 @@ class Client:
         Raises:
             Fault: DENIED, WRONG_TREE or EXPIRED if that is all they say.
         """
-        refusal: Fault | None = None
-        for path in self.nodes() or tuple(self._nodes):
+
+        async def learn(path: Path) -> None:
             learnt = await self._learn_from(path)
-            if learnt is True:
-                return True
-            if isinstance(learnt, Fault) and learnt.kind in _REFUSALS:
-                refusal = refusal or learnt
-        if refusal is not None:
-            raise refusal
-        return False
+            if learnt is not True:
+                raise learnt or Fault(Kind.BUSY, "knows less than we do", path=path)
+
+        nodes = self.nodes() or tuple(self._nodes)
+        try:
+            await stagger([partial(learn, path) for path in nodes], _STAGGER_SECONDS)
+        except AllFailedError as failed:
+            refusal = next((f for f in failed.faults if f.kind in _REFUSALS), None)
+            if refusal is not None:
+                raise refusal from None
+            return False
+        return True
 
     async def _learn_from(self, path: Path) -> bool | Fault:
         """Whether a node knew no less than we do of who belongs, or why it does not answer."""

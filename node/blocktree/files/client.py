@@ -5,6 +5,9 @@ until `patience_s` is over. That is safe for every request: reads change nothing
 their content, locks are idempotent, and a transaction that was already applied is answered with
 `Committed` again.
 
+Nodes that say nothing hold nobody up: who leads is asked of all, a moment apart, and while a leader
+says nothing the others are asked whether another leads by now.
+
 Lease invariant: `leased(grant)` is true only while the leader that gave this grant has promised not
 to change the header without a recall. All leases of the session end together at `_until`, which is
 counted from the moment a request was sent; grants below `_since` are void (the leader forgot them,
@@ -15,12 +18,14 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from blocktree.fault import Fault, Kind
+from blocktree.link import AllFailedError, stagger
 from blocktree.names import Address, Path
-from blocktree.store.messages import STORE_ACTOR, Alive, HeldLock, KeepAlive
+from blocktree.store.messages import STORE_ACTOR, Alive, GetStatus, HeldLock, KeepAlive, Status
 from blocktree.wire import Record
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,9 @@ PATIENCE_S = 30.0
 _LEAVE_S = 0.5  # when nobody answers, the leases run out soon anyway
 _ATTEMPT_MIN_S = 0.5
 _ANSWER_S = 10.0  # one attempt; a leader that is alive but waits for a recall answers within this
+_STAGGER_S = 0.1  # between two nodes that are asked who leads
+_DOUBT_S = 0.5  # without an answer, before the others are asked who leads
+_WHO_LEADS_S = 3.0  # for a node to say it
 
 
 class Asks(Protocol):
@@ -79,6 +87,7 @@ class SectorService:
         self._patience_s = patience_s
         self._actor = actor
         self._leader: Path | None = None
+        self._term = 0  # the highest that was heard of
         self._turn = random.randrange(1 << 16)  # noqa: S311 - which node to try when the leader is unknown
         self._until = 0.0
         self._since = 0
@@ -102,10 +111,11 @@ class SectorService:
         end = self.clock() + patience
         pause = _PAUSE_MIN_S
         while True:
-            target = self._leader or self._next_node()
             left = max(end - self.clock(), _ATTEMPT_MIN_S)  # a frozen leader must not take it all
+            target = self._leader
             try:
-                return await self.ask_node(target, message, answer, timeout=min(_ANSWER_S, left))
+                target = target or await self._seek(left)
+                return await self._attempt(target, message, answer, min(_ANSWER_S, left))
             except Fault as fault:
                 if fault.kind not in _AGAIN:
                     raise
@@ -133,8 +143,77 @@ class SectorService:
         """Ask any actor once, whatever it answers."""
         return await self._runtime.ask(address, message, timeout=timeout)
 
-    def _next_node(self) -> Path:
-        nodes = self.nodes()
+    async def _attempt(
+        self, target: Path, message: Record, answer: type[_T], timeout_s: float
+    ) -> _T:
+        """Ask one node, and no longer than until another is known to lead.
+
+        Raises:
+            Fault: NOT_LEADER with that other; what the node answered; UNREACHABLE.
+        """
+        try:
+            async with asyncio.timeout(None) as limit:
+                doubt = _Doubt(limit, partial(self._who_leads_instead, target))
+                try:
+                    return await self.ask_node(target, message, answer, timeout=timeout_s)
+                finally:
+                    doubt.end()
+        except TimeoutError:
+            if not doubt.other:
+                raise
+        raise Fault(Kind.NOT_LEADER, "it says nothing, and another leads", next_step=doubt.other)
+
+    async def _seek(self, timeout_s: float) -> Path:
+        """Who leads, says the first node that answers; one that answers if nobody does.
+
+        Raises:
+            Fault: why no node answers.
+        """
+        nodes = self._nodes_in_turn()
+        if len(nodes) == 1:
+            return nodes[0]
+        limit = min(timeout_s, _WHO_LEADS_S)
+        answering: list[Path] = []
+        try:
+            tries = [partial(self._who_leads, node, limit, answering) for node in nodes]
+            self._leader = await stagger(tries, _STAGGER_S)
+        except AllFailedError as failed:
+            if answering:
+                return answering[0]
+            raise failed.faults[-1] from None
+        return self._leader
+
+    async def _who_leads(self, node: Path, timeout_s: float, answering: list[Path]) -> Path:
+        status = await self._runtime.ask(Address(node, STORE_ACTOR), GetStatus(), timeout=timeout_s)
+        answering.append(node)
+        if not isinstance(status, Status) or not status.leader or status.term < self._term:
+            raise Fault(Kind.NOT_LEADER, "knows nobody who leads", path=node)
+        self._term = status.term
+        return Path(status.leader)
+
+    async def _who_leads_instead(self, silent: Path) -> Path:
+        """Who leads, say the other nodes.
+
+        Raises:
+            AllFailedError: if none of them says so.
+        """
+
+        async def ask(node: Path) -> Path:
+            leader = await self._who_leads(node, _DOUBT_S, [])
+            if leader == silent:
+                raise Fault(Kind.BUSY, "it leads, and takes its time", path=silent)
+            return leader
+
+        others = [node for node in self.nodes() if node != silent]
+        return await stagger([partial(ask, node) for node in others], _STAGGER_S)
+
+    def _nodes_in_turn(self) -> list[Path]:
+        """Every node, each time another first.
+
+        Raises:
+            Fault: UNREACHABLE if none is known.
+        """
+        nodes = list(self.nodes())
         if not nodes:
             raise Fault(
                 Kind.UNREACHABLE,
@@ -142,9 +221,10 @@ class SectorService:
                 next_step="bt up, or give the address of a node with --addr",
             )
         self._turn += 1
-        return nodes[self._turn % len(nodes)]
+        first = self._turn % len(nodes)
+        return nodes[first:] + nodes[:first]
 
-    def _learn(self, target: Path, fault: Fault) -> bool:
+    def _learn(self, target: Path | None, fault: Fault) -> bool:
         """Where to ask next; true if there is somebody to ask at once."""
         hint = Path(fault.next_step) if fault.kind is Kind.NOT_LEADER else None
         if hint and hint != target:
@@ -210,3 +290,39 @@ class SectorService:
             if held:
                 await self.ask(KeepAlive(self.session, tuple(held)), Alive)
             self._epoch = alive.epoch
+
+
+class _Doubt:
+    """Ends a wait when another leads than the one that is waited for.
+
+    Args:
+        limit: of the wait.
+        look: who else leads; raises `AllFailedError` while nobody else does.
+    """
+
+    def __init__(
+        self, limit: asyncio.Timeout, look: Callable[[], Coroutine[Any, Any, Path]]
+    ) -> None:
+        self.other = ""
+        self._limit = limit
+        self._look = look
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_DOUBT_S, self._begin)
+        self._task: asyncio.Task[None] | None = None
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        while not self.other:
+            try:
+                self.other = await self._look()
+            except AllFailedError:
+                await asyncio.sleep(_DOUBT_S)
+        self._limit.reschedule(self._loop.time())

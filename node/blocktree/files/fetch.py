@@ -4,8 +4,9 @@ Wants that arrive together are asked together, about a megabyte to a message, a 
 once to each source. Every blob is checked against its hash off the event loop; a source that sent
 wrong bytes is blamed in `Sources`, avoided from then on, and the blob is fetched from the next.
 
-Invariants: a digest is in flight at most once; what is delivered hashes to the digest it was
-wanted by; a blob fails only after every source that may hold it was asked.
+Invariants: a digest is in flight at most once, unless its source is later than it ever was, and
+then at most once at each source; what is delivered hashes to the digest it was wanted by; a blob
+fails only after every source that may hold it was asked.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ BATCH_BLOBS = 256
 IN_FLIGHT_MAX = 16  # messages, over all sources
 _NODE_S = 5.0  # for an answer
 _PEER_S = 2.0  # there are others to ask
+_LATE_MIN_S = 1.0  # without an answer, before a batch is asked for elsewhere, too …
+_LATE_TIMES = 4  # … or so many times what the source took on average
 _INLINE_BYTES = 128 << 10  # below this, checking on the loop costs less than a thread's turn
 _PAUSE_S = 0.05
 _ROUNDS = 40  # over all nodes before a blob is given up
@@ -168,12 +171,15 @@ class Fetcher:
             asyncio.get_running_loop().call_soon(self._launch)
 
     async def _ask(self, source: Source, batch: list[Want]) -> None:
-        clock = self._service.clock
+        clock, loop = self._service.clock, asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
         try:
             async with self._slots:
                 sent = clock()
                 message = GetBlobs(tuple(want.digest for want in batch))
                 limit = _PEER_S if source.address.actor == CACHE_ACTOR else _NODE_S
+                late = max(_LATE_MIN_S, _LATE_TIMES * source.latency)
+                timer = loop.call_later(late, self._late, source, batch)
                 reply = await self._service.ask_at(source.address, message, timeout=limit)
             reply = _require_blobs(reply, len(batch))
             source.answered(clock() - sent, len(reply.body), sum(map(bool, reply.lengths)))
@@ -187,7 +193,15 @@ class Fetcher:
                 self._fail(want, as_fault(cause))
         finally:
             source.outstanding -= 1
+            if timer is not None:
+                timer.cancel()
         self._again(unserved)
+
+    def _late(self, source: Source, batch: list[Want]) -> None:
+        """A source says nothing: ask others for the same, as far as there are any."""
+        source.late(self._service.clock())
+        nodes = {self.sources.of(Address(p, STORE_ACTOR)) for p in self._service.nodes()}
+        self._again(want for want in batch if not nodes <= want.asked)
 
     async def _take(self, source: Source, batch: list[Want], reply: Blobs) -> list[Want]:
         """Check and deliver; gives back what has to come from elsewhere."""

@@ -52,6 +52,10 @@ class Source:
         self.latency += _WEIGHT * (seconds - self.latency)
         self.hit_rate += _WEIGHT * (float(had > 0) - self.hit_rate)
 
+    def late(self, now: float) -> None:
+        """It has not answered yet, though it should have: ask others first for a while."""
+        self.rest_until = now + _REST_S
+
     def failed(self, now: float) -> None:
         """It did not answer: ask others first for a while, longer each time in a row."""
         self.failures += 1

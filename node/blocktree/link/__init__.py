@@ -12,10 +12,12 @@ from blocktree.link.link import Link
 from blocktree.link.listener import Listener, listen
 from blocktree.link.opening import Admit, Side, dial
 from blocktree.link.pool import Links, Source
+from blocktree.link.stagger import AllFailedError, stagger
 
 __all__ = [
     "DEFAULT_PORT",
     "Admit",
+    "AllFailedError",
     "Discovery",
     "Failure",
     "Found",
@@ -30,4 +32,5 @@ __all__ = [
     "join_endpoint",
     "listen",
     "split_endpoint",
+    "stagger",
 ]

@@ -13,12 +13,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
 from blocktree.link.frames import Lane
 from blocktree.link.link import Link, OnClose, OnFrame, OnPause, again
 from blocktree.link.opening import Side, dial
+from blocktree.link.stagger import AllFailedError, stagger
 from blocktree.names import Path
 
 log = logging.getLogger(__name__)
@@ -215,28 +217,12 @@ class Links:
                 path=peer,
                 next_step="is it up, and on this network? or give --addr HOST:PORT",
             )
-        tries: set[asyncio.Task[Link]] = set()
-        faults: list[Fault] = []
         try:
-            while addresses or tries:
-                if addresses:
-                    tries.add(asyncio.create_task(self._try(addresses.pop(0), peer, lane)))
-                done, tries = await asyncio.wait(
-                    tries,
-                    timeout=STAGGER_S if addresses else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                failed = [fault for one in done if (fault := one.exception()) is not None]
-                faults += [fault for fault in failed if isinstance(fault, Fault)]
-                assert len(failed) == sum(isinstance(fault, Fault) for fault in failed), failed
-                for one in done:
-                    if one.exception() is None:
-                        return one.result()
-        finally:
-            for one in tries:
-                one.cancel()
-            await asyncio.gather(*tries, return_exceptions=True)
-        raise _most_telling(faults)
+            return await stagger(
+                [partial(self._try, each, peer, lane) for each in addresses], STAGGER_S
+            )
+        except AllFailedError as failed:
+            raise _most_telling(failed.faults) from None
 
     async def _try(self, address: str, peer: Path, lane: Lane) -> Link:
         try:
