@@ -3,7 +3,7 @@
 import pytest
 
 from blocktree.names import Digest, FileId, Path, PrincipalId
-from blocktree.raft import AppendReply, Heartbeat
+from blocktree.raft import AppendReply, Heartbeat, NodeId
 from blocktree.sectors import claims as c
 from blocktree.sectors.places import Publish
 from blocktree.sectors.running import Running
@@ -20,6 +20,7 @@ F, G = FileId(bytes(range(16))), FileId(b"\xff" * 16)
 D, E = Digest(b"\x11" * 32), Digest(b"\x22" * 32)
 S = b"\x33" * 16
 P = PrincipalId(b"\x44" * 32)
+N = NodeId("44" * 32)
 NODE, DOOR = Path("/bt1x/pi-1"), Path("/bt1x/door")
 LOCK = m.LockRange(m.LockKind.WRITE, 0, (1 << 63) - 1, 7, 1234)
 RECORDS: dict[str, Record] = {
@@ -53,8 +54,8 @@ RECORDS: dict[str, Record] = {
     "remove": m.Remove(PrincipalId(b"\x44" * 32)),
     "removed": m.Removed(18),
     "get-status": m.GetStatus(),
-    "raft-messages": b.RaftMessages((Heartbeat(3, 16, 1000), AppendReply(3, 19))),
-    "raft-messages-riding": b.RaftMessages((Heartbeat(3, 16, 1000),), (100,)),
+    "raft-messages": b.RaftMessages(N, (Heartbeat(3, 16, 1000), AppendReply(3, 19))),
+    "raft-messages-riding": b.RaftMessages(N, (Heartbeat(3, 16, 1000),), (100,)),
     "hold-blobs": b.HoldBlobs((D,), (100,)),
     "need-blobs": b.NeedBlobs((D,)),
     "needed-blobs": b.NeededBlobs((100, 0, -1)),

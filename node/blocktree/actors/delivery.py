@@ -62,8 +62,6 @@ class Delivery:
         self._routed_from: Address | None = None
         self._routed = Tells(b"")
         self._connecting: dict[tuple[Path, Lane], asyncio.Task[None]] = {}
-        self._told_last: Record | None = None  # without a body, so not large
-        self._told_encoded = b""
         self._delivering = False  # more frames that came together may follow
         self._after: list[Callable[[], None]] = []
         links.on_frame = self._received
@@ -134,12 +132,7 @@ class Delivery:
             Fault: as `Link.send`.
         """
         body = body_of(message)
-        if message is self._told_last:  # to several nodes, one after the other
-            encoded = self._told_encoded
-        else:
-            encoded = encode(message)
-            if not len(body):
-                self._told_last, self._told_encoded = message, encoded
+        encoded = encode(message)
         route = self._route(to, sender)
         if not len(body) and len(encoded) <= ITEM_MAX:
             link.gather(route, encoded)

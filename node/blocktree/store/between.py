@@ -7,6 +7,7 @@ directory; `SPEC.md` says what each is for.
 from dataclasses import dataclass
 
 from blocktree.names import Digest
+from blocktree.raft import NodeId
 from blocktree.wire import Body, Record, body_field, record
 
 RAFT_ACTOR = "raft"  # the actor's name in every node
@@ -17,9 +18,13 @@ RAFT_ACTOR = "raft"  # the actor's name in every node
 class RaftMessages(Record):
     """Raft messages (`raft.Message`) from one node to another, in order.
 
+    `to` says whom they mean: a process that was set up anew under the same path is another voter,
+    which never promised what its predecessor did.
+
     Small blobs that their entries introduce ride along, and are staged before the messages count.
     """
 
+    to: NodeId
     messages: tuple[Record, ...]
     lengths: tuple[int, ...] = ()  # of each blob in the body
     body: Body = body_field()

@@ -49,6 +49,8 @@ class GroupActor(Actor):
     def raft(self, message: RaftMessages, call: Call) -> None:
         """Consensus."""
         sender = self._node(call)
+        if message.to != self._replica.me:
+            return  # meant for whoever had this path before, or will have it
         messages = [each for each in message.messages if isinstance(each, Message)]
         if len(messages) != len(message.messages):
             raise Fault(Kind.CONTRACT, "what is no Raft message", path=call.sender.process)

@@ -83,7 +83,6 @@ class Replica:
             sources=self.paths_from,
         )
         self.doubt = Doubt(self)
-        self._frame = RaftMessages(())  # the last without blobs: it often goes to several nodes
         self.failed: Fault | None = None
         self.heard: dict[NodeId, float] = {}
 
@@ -212,11 +211,9 @@ class Replica:
             riding = self.riders.among(self._introduced(part)) if self.driver.leads else {}
             if riding:
                 lengths = tuple([len(blob) for blob in riding.values()])
-                frame = RaftMessages(part, lengths, b"".join(riding.values()))
-            elif part == self._frame.messages:
-                frame = self._frame
+                frame = RaftMessages(to, part, lengths, b"".join(riding.values()))
             else:
-                frame = self._frame = RaftMessages(part)
+                frame = RaftMessages(to, part)
             self.runtime.post(address, frame, lane=Lane.CONTROL)
 
     def _introduced(self, messages: Sequence[Message]) -> Iterator[Digest]:
