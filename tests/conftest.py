@@ -1,12 +1,17 @@
 """What every test may ask for."""
 
 import logging
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from blocktree.wire.record import _codecs
+
+ROOT = Path(__file__).parent.parent
 
 # A machine that is busy with other things is slow, not wrong: no example is timed.
 settings.register_profile("blocktree", deadline=None)
@@ -56,3 +61,25 @@ def _records_as_they_were() -> Iterator[None]:
     before = dict(_codecs)
     yield
     _codecs.update(before)
+
+
+def interpreter(named: str, *arguments: str) -> str:
+    """The program that the environment names, or Debian's in .venv."""
+    if program := os.environ.get(named):
+        return program
+    command = [str(ROOT / "tools" / "get_micropython"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def micropython() -> str:
+    """The real interpreter."""
+    return interpreter("BT_MICROPYTHON")
+
+
+@pytest.fixture(scope="session")
+def micropython_32() -> str:
+    """The same with 32-bit words, as on boards."""
+    return interpreter("BT_MICROPYTHON_32", "32")

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from blocktree.fault import Fault, Kind
@@ -35,6 +35,7 @@ PROBE_S = 1.0
 FIND_S = 20.0
 HANDSHAKE_S = 15.0
 ADOPT_S = 60.0  # the smallest boards compute their id for seconds
+STRANGERS_MAX = 3  # hellos with the hint of another code from where one device is
 WRONG_MAX = 5  # confirmations that do not open, until the code is called wrong
 _LEAVE_S = 0.5
 
@@ -75,12 +76,14 @@ class Pairer:
 
     Args:
         setup_secret: from the label; None pairs by cable.
+        alone: whoever answers is the device that is meant, so another code is a wrong one.
     """
 
     full = False
 
-    def __init__(self, setup_secret: bytes | None) -> None:
+    def __init__(self, setup_secret: bytes | None, *, alone: bool = False) -> None:
         by_cable = setup_secret is None
+        self._alone = alone
         self._purpose = Purpose.PAIR_BY_CABLE if by_cable else Purpose.PAIR_BY_CODE
         self._secret = BARE_SECRET if setup_secret is None else setup_secret
         self._hint = NO_HINT if setup_secret is None else setup_hint(setup_secret)
@@ -95,9 +98,10 @@ class Pairer:
         self._over: Fault | None = None
         self.board = ""
 
-    def probe(self) -> bytes:
-        """A PROBE that asks the device to begin."""
-        return encode_probe(self._purpose, self._hint)
+    def probes(self) -> Sequence[bytes]:
+        """PROBEs: for the device to begin, and for others to show that they are others."""
+        hints = dict.fromkeys((self._hint, NO_HINT))
+        return [encode_probe(self._purpose, hint) for hint in hints]
 
     # what comes from the link
 
@@ -114,7 +118,7 @@ class Pairer:
                 self.board = said.board
                 wire.send(self._door.welcome(said, wire.where, now))
                 self._event.set()
-            elif said.purpose is Purpose.PAIR_BY_CODE:
+            elif said.purpose is self._purpose:
                 self._strangers += 1
         elif isinstance(said, Confirm) and said.purpose is self._purpose:
             self._confirm(wire, said, now)
@@ -216,9 +220,10 @@ class Pairer:
                     "the device does not accept this setup code",
                     next_step="read the code from the label of this very device",
                 )
-            if loop.time() > deadline:
+            if loop.time() > deadline or (self._alone and self._strangers >= STRANGERS_MAX):
                 raise self._nobody()
-            call(self.probe())
+            for probe in self.probes():
+                call(probe)
             self._event.clear()
             try:
                 async with asyncio.timeout(PROBE_S):
@@ -235,9 +240,10 @@ class Pairer:
                 next_step="switch it off and on, and try again",
             )
         if self._strangers:
+            who = "the device there" if self._alone else "a device that waits to be paired"
             return Fault(
                 Kind.DENIED,
-                "a device that waits to be paired has another setup code",
+                f"{who} has another setup code",
                 next_step="read the code from the label of this very device",
             )
         return Fault(

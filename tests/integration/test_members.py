@@ -22,21 +22,6 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
         made.bt("down", "--purge", "--yes", "home")
 
 
-def refused(tree: Tree, *arguments: str) -> str:
-    """What `bt` says when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "blocktree.cli", *arguments],
-        env={**os.environ, "BLOCKTREE_STATE": str(tree.state)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode, done.stdout
-    return done.stderr
-
-
 def paths(tree: Tree) -> list[str]:
     return [node["path"] for node in json.loads(tree.bt("node", "ls", "--json"))["nodes"]]
 
@@ -47,13 +32,13 @@ def test_a_dead_node_is_removed_and_replaced(tree: Tree) -> None:
     assert not told["done"]
     assert told["before"] == {"all": 3, "live": 3, "may_fail": 1}
     assert told["after"] == {"all": 2, "live": 2, "may_fail": 0}
-    assert "no such node" in refused(tree, "node", "remove", "pi-9", "--yes", "pi-9")
-    assert f"--yes={dead}" in refused(tree, "node", "remove", dead)
+    assert "no such node" in tree.refused("node", "remove", "pi-9", "--yes", "pi-9")
+    assert f"--yes={dead}" in tree.refused("node", "remove", dead)
     tree.bt("sim", "kill", dead)
-    assert "too few" in refused(tree, "node", "remove", alive, "--yes", alive)
+    assert "too few" in tree.refused("node", "remove", alive, "--yes", alive)
     tree.bt("node", "remove", f"/home/{dead}", "--yes", dead)
     assert f"/home/{dead}" not in paths(tree)
-    assert "was removed from the tree" in refused(tree, "up")
+    assert "was removed from the tree" in tree.refused("up")
 
     (tree.state / "nodes" / dead).rename(tree.folder / "old")
     ticket = tree.folder / "ticket"

@@ -24,7 +24,18 @@ class Tree:
 
     def bt(self, *arguments: str) -> str:
         """Run `bt`; a failure fails the test with what it said."""
-        done = subprocess.run(
+        done = self._run(*arguments)
+        assert done.returncode == 0, f"bt {' '.join(arguments)}\n{done.stderr}"
+        return done.stdout
+
+    def refused(self, *arguments: str) -> str:
+        """What `bt` says when it fails."""
+        done = self._run(*arguments)
+        assert done.returncode, done.stdout
+        return done.stderr
+
+    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [sys.executable, "-m", "blocktree.cli", *arguments],
             env={**os.environ, "BLOCKTREE_STATE": str(self.state)},
             capture_output=True,
@@ -33,8 +44,6 @@ class Tree:
             timeout=90,
             stdin=subprocess.DEVNULL,
         )
-        assert done.returncode == 0, f"bt {' '.join(arguments)}\n{done.stderr}"
-        return done.stdout
 
     def nodes(self) -> list[dict[str, Any]]:
         """What `bt sim ls` says."""

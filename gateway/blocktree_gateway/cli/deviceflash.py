@@ -15,10 +15,11 @@ from blocktree.fault import Fault, Kind
 from blocktree_gateway.boards import boards_folder, describe
 from blocktree_gateway.cli.gateways import Port
 from blocktree_gateway.flashing import Board, Repl, compiled
+from blocktree_gateway.folder import UDP_PORT
 
 _FOLDER = "/device"  # not /bt: a folder of that name hides the package in /lib from its own board
 _LINKS = [{"kind": "serial"}]
-_NETWORK_LINKS = [{"kind": "serial"}, {"kind": "tls"}, {"kind": "udp"}]
+_NETWORK_LINKS = [{"kind": "serial"}, {"kind": "tls"}, {"kind": "udp", "port": UDP_PORT}]
 
 
 @click.command("flash")

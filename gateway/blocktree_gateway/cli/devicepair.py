@@ -14,7 +14,6 @@ from blocktree.cli.places import here
 from blocktree.cli.session import Session, run
 from blocktree.cli.treepaths import TreePath
 from blocktree.fault import Fault, Kind
-from blocktree.link import split_endpoint
 from blocktree.names import Path
 from blocktree_gateway.adopting import circle_of, new_adoption, settle
 from blocktree_gateway.cli.gateways import Port
@@ -23,10 +22,8 @@ from blocktree_gateway.links.serialport import SerialPort
 from blocktree_gateway.links.udp import open_udp
 from blocktree_gateway.pairer import Adoption, Pairer
 from blocktree_gateway.pairing import fingerprint, read_code, write_code
+from blocktree_gateway.scanning import endpoint, everyone
 from blocktree_gateway.tree.devices import Device
-
-_PORT = 4780
-_BROADCAST = "255.255.255.255"
 
 
 @click.command("pair")
@@ -103,7 +100,7 @@ async def _pair(  # noqa: PLR0917 - what the command was told
     circle = circle_of(user.tree, await devices.gateways(), tree.client.members, user)
     path: Path = tree_path(tree, place.names)
     adoption, record = new_adoption(user, path, circle, board, wifi)
-    pairer = Pairer(setup)
+    pairer = Pairer(setup, alone=where != "any")
     say("Looking for the device …")
     async with _line(pairer, where, adoption):
         say(f"It is ours. Fingerprint {fingerprint(adoption.device)}")
@@ -125,18 +122,13 @@ async def _line(pairer: Pairer, where: str, adoption: Adoption) -> AsyncIterator
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return
-    address = (_BROADCAST, _PORT) if where == "any" else _address(where)
+    targets = everyone() if where == "any" else [endpoint(where)]
     sock = await open_udp(pairer.heard, "", 0)
     try:
-        await pairer.adopt(adoption, lambda probe: sock.send(probe, address))
+        await pairer.adopt(adoption, lambda probe: [sock.send(probe, each) for each in targets])
         yield
     finally:
         sock.close()
-
-
-def _address(where: str) -> tuple[str, int]:
-    host, port = split_endpoint(where)
-    return host, port if ":" in where else _PORT
 
 
 def _setup_secret(file: FilePath | None, *, no_input: bool) -> bytes:
