@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from blocktree.actors import Call
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, MemberKind, check_chain, judge_ticket, member_of
-from blocktree.names import Address, PrincipalId
+from blocktree.names import Address, PrincipalId, leaf
 from blocktree.raft import ChangeKind, NodeId
 from blocktree.sectors.transaction import Join as JoinCommand
 from blocktree.sectors.transaction import Remove as RemoveCommand
@@ -94,6 +94,8 @@ class MemberDesk:
             command = JoinCommand(encode(member), replica.host.now_ns())
             outcome = await self._commits.propose(command)
             if (fault := outcome.fault()) is not None:
+                if fault.kind is Kind.EXISTS:
+                    fault.next_step = f"remove the other first: bt node remove {leaf(member.path)}"
                 raise fault
             index = outcome.index
         members = tuple(encode(each) for each in roster.members())

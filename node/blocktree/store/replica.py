@@ -116,8 +116,12 @@ class Replica:
             await part.stop()
 
     def path_of(self, node: NodeId) -> Path | None:
-        """Where a node of the group is in the tree; None if no member has that key."""
-        return self.tree.roster.path_of(node)
+        """Where a node of the group is in the tree; None if no member has that key.
+
+        An earlier key of this node's own path is nowhere: only this node is there now.
+        """
+        path = self.tree.roster.path_of(node)
+        return None if path == self.runtime.here and node != self.me else path
 
     @property
     def leader_path(self) -> str:
@@ -202,7 +206,7 @@ class Replica:
 
     def send(self, to: NodeId, messages: Sequence[Message]) -> None:
         """Send, or lose."""
-        path = self.path_of(to)
+        path = self._reached(to)
         if path is None:
             return
         address = Address(path, RAFT_ACTOR)
@@ -224,7 +228,7 @@ class Replica:
 
     def send_snapshot(self, to: NodeId) -> None:
         """Offer the state, and look later whether it was fetched."""
-        path = self.path_of(to)
+        path = self._reached(to)
         if path is not None:
             offer = SnapshotOffer(self.driver.raft.term)
             self.runtime.post(Address(path, RAFT_ACTOR), offer)
@@ -246,6 +250,15 @@ class Replica:
         self._watch.broken(fault)
 
     # inside
+
+    def _reached(self, to: NodeId) -> Path | None:
+        """The path of a node, unless another key answers there: a card that was written anew.
+
+        What is said to the one would be taken by the other for its own forgotten past.
+        """
+        path, links = self.path_of(to), self.runtime.links
+        link = links.find(path) if path is not None and links is not None else None
+        return None if link is not None and link.peer.principal.hex() != to else path
 
     def _goes_alone(self, digest: Digest, blob: Buffer) -> None:
         self.forwarder.forward([digest], [blob], blob)
