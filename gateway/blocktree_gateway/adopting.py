@@ -116,7 +116,7 @@ async def settle(devices: Devices, place: Place, record: DeviceRecord) -> Device
         await devices.judge_place(record.device, place)
         aside = (*place, FORMER, there.device[:8].hex().encode())
         if await devices.files.find((*place, STREAM)) is not None:
-            await devices.files.rename((*place, STREAM), (*aside, STREAM))
+            await devices.files.move((*place, STREAM), (*aside, STREAM))
         await devices.files.write((*aside, RECORD), encode(there.record))
         await devices.forget(there.device)
     return await devices.pair(place, record)

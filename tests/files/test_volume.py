@@ -9,7 +9,7 @@ import pytest
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.service import Filesystem
-from blocktree.files.volume import ROOT_INO, Changes, Permissions, RenameFlag
+from blocktree.files.volume import ROOT_INO, Changes, Permissions, RenameFlag, Renaming
 from blocktree.store.clock import boot_clock
 from files.memory_store import MemoryStore, client
 
@@ -232,3 +232,37 @@ def test_writers_wait_when_too_much_is_not_committed() -> None:
         assert await get(volume, attributes.ino) == content * 40
 
     run(scene, dirty_bytes=8 << 20)
+
+
+def test_several_renames_are_one_transaction() -> None:
+    async def scene(store: MemoryStore, volume: Filesystem) -> None:
+        sub = (await volume.mkdir(ROOT_INO, b"sub", MINE)).ino
+        moved = (await volume.mkdir(ROOT_INO, b"d", MINE)).ino
+        await put(volume, b"inside", b"1", moved)
+        file = await put(volume, b"new", b"2")
+        old = await put(volume, b"old", b"3", sub)
+        before = len(store.commits)
+        move = Renaming(ROOT_INO, b"d", sub, b"d2", RenameFlag.NOREPLACE)
+        stand_in = Renaming(ROOT_INO, b"new", ROOT_INO, b"d", RenameFlag.NOREPLACE)
+        await volume.rename_together([move, stand_in])
+        assert len(store.commits) == before + 1
+        assert await listing(volume) == [b"d", b"sub"]
+        assert await listing(volume, sub) == [b"d2", b"old"]
+        assert await get(volume, (await volume.lookup(moved, b"inside")).ino) == b"1"
+        assert [(await volume.getattr(ino)).links for ino in (ROOT_INO, sub, moved)] == [3, 3, 2]
+
+        over = Renaming(ROOT_INO, b"d", sub, b"old", RenameFlag.REPLACE)
+        lacking = Renaming(sub, b"nothing", ROOT_INO, b"x", RenameFlag.REPLACE)
+        await refused(Kind.NOT_FOUND, volume.rename_together([over, lacking]))
+        twice = Renaming(sub, b"old", ROOT_INO, b"x", RenameFlag.REPLACE)
+        await refused(Kind.USAGE, volume.rename_together([over, twice]))
+        within = Renaming(moved, b"inside", ROOT_INO, b"x", RenameFlag.REPLACE)
+        away = Renaming(sub, b"d2", ROOT_INO, b"d3", RenameFlag.REPLACE)
+        await refused(Kind.USAGE, volume.rename_together([within, away]))
+        assert await get(volume, old) == b"3"  # none of it was done
+        assert await listing(volume) == [b"d", b"sub"]
+        await volume.rename_together([over])
+        assert await get(volume, (await volume.lookup(sub, b"old")).ino) == b"2"
+        assert await get(volume, file) == b"2"
+
+    run(scene)

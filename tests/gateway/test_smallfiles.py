@@ -64,7 +64,7 @@ def test_who_writes_below_a_directory_does_not_bring_it_back_when_it_was_moved()
     async def scene(files: SmallFiles, _: Filesystem) -> None:
         await files.make_directory((b"old",))
         await files.append((b"old", b"a", b"log"), b"1\n", base=1)
-        await files.rename((b"old",), (b"new",))
+        await files.move((b"old",), (b"new",))
         for write in (files.append, files.overwrite):
             with pytest.raises(Fault) as gone:
                 await write((b"old", b"a", b"log"), b"2\n", base=1)
@@ -85,7 +85,7 @@ def test_a_link_can_be_turned_and_a_directory_renamed_and_removed() -> None:
         await files.link((b"to",), b"old")
         await files.link((b"to",), b"new")
         assert await files.read_link((b"to",)) == b"new"
-        await files.rename((b"old",), (b"deep", b"new"))
+        await files.move((b"old",), (b"deep", b"new"))
         assert await files.read((b"deep", b"new", b"x")) == b"1"
         await files.remove((b"deep",))
         assert await files.find((b"deep",)) is None
@@ -98,7 +98,7 @@ def test_a_rename_onto_something_is_refused() -> None:
         await files.write((b"a", b"x"), b"1")
         await files.write((b"b", b"y"), b"2")
         with pytest.raises(Fault) as caught:
-            await files.rename((b"a",), (b"b",))
+            await files.move((b"a",), (b"b",))
         assert caught.value.kind is Kind.EXISTS
         with pytest.raises(Fault) as caught:
             await files.write((b"a", b"x", b"z"), b"3")

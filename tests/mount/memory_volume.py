@@ -22,6 +22,7 @@ from blocktree.files.volume import (
     NodeKind,
     Permissions,
     RenameFlag,
+    Renaming,
     Space,
 )
 from mount.memory_locks import MemoryLocks
@@ -219,6 +220,10 @@ class MemoryVolume:
         opened = (kept for door in self.tree.doors for kept, _, _ in door.handles.values())
         if node.ino != ROOT_INO and not any(kept is node for kept in opened):
             self.tree.nodes.pop(node.ino, None)
+
+    async def rename_together(self, renames: Sequence[Renaming]) -> None:
+        for one in renames:
+            await self.rename(one.directory, one.name, one.to, one.new_name, one.flags)
 
     async def rename(
         self, directory: int, name: bytes, new_directory: int, new_name: bytes, flags: RenameFlag

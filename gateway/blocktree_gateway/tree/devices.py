@@ -60,7 +60,7 @@ class Devices:
         Raises:
             Fault: MALFORMED or DAMAGED for a record that is none.
         """
-        target = await self.files.read_link((*INDEX, device.hex().encode()))
+        target = await self.files.read_link(_index(device))
         if target is None:
             return None
         names = [part for part in target.split(b"/") if part not in {b"", b".", b".."}]
@@ -143,20 +143,29 @@ class Devices:
     async def save(self, device: Device) -> None:
         """Write a device's record, and have everybody who watches see it."""
         await self.files.write((*device.place, RECORD), encode(device.record))
-        await self._index(device)
+        await self.files.link(_index(device.device), _target(device.place))
 
     async def rename(self, device: Device, place: Place) -> Device:
-        """Move a device with all its history; the old path becomes a link to the new one.
+        """Move a device with all its history, in one transaction.
+
+        The old path becomes a link to the new one. A link at the new path that leads to this very
+        device, since it was there before, is removed first.
 
         Raises:
-            Fault: EXISTS if something is at the new path.
+            Fault: EXISTS if anything else is at the new path.
         """
-        await self.files.rename(device.place, place)
-        moved = replace(device, place=place)
-        await self._index(moved)
+        if await self.files.read_link(place) is not None and await self._leads(place, device):
+            await self.files.remove(place)
         up = b"../" * (len(device.place) - 1)
-        await self.files.link(device.place, up + b"/".join(place))
-        return moved
+        links = {device.place: up + b"/".join(place), _index(device.device): _target(place)}
+        await self.files.move(device.place, place, links)
+        return replace(device, place=place)
+
+    async def _leads(self, place: Place, device: Device) -> bool:
+        try:
+            return (await self.require(place)).place == device.place
+        except Fault:
+            return False
 
     async def revoke(self, device: Device, reason: str, now: int) -> Device:
         """Take a device out, whether it is on or off; `now` in seconds since 1970."""
@@ -167,7 +176,7 @@ class Devices:
 
     async def forget(self, device: bytes) -> None:
         """Nobody will look for this id any more."""
-        await self.files.remove((*INDEX, device.hex().encode()))
+        await self.files.remove(_index(device))
 
     # gateways
 
@@ -190,9 +199,15 @@ class Devices:
         if await self.files.read(place) != encoded:
             await self.files.write(place, encoded)
 
-    async def _index(self, device: Device) -> None:
-        name = (*INDEX, device.device.hex().encode())
-        await self.files.link(name, b"../" + b"/".join(device.place))
+
+def _index(device: bytes) -> Place:
+    """Where the link to a device lies."""
+    return (*INDEX, device.hex().encode())
+
+
+def _target(place: Place) -> bytes:
+    """What it says."""
+    return b"../" + b"/".join(place)
 
 
 def _is_id(name: bytes) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.volume import (
@@ -13,6 +14,7 @@ from blocktree.files.volume import (
     NodeKind,
     Permissions,
     RenameFlag,
+    Renaming,
     Volume,
 )
 from blocktree.sectors.header import SECTOR_BYTES_MIN
@@ -123,25 +125,41 @@ class SmallFiles:
 
     async def link(self, place: Place, target: bytes) -> None:
         """Have a symbolic link at `place` point to `target`, in place of an older one."""
-        async with self._directory(place[:-1]) as directory:
-            part = _part(place[-1])
-            made = await self.volume.symlink(
-                directory, part, target, Permissions(_MODE_LINK, *self._owner)
-            )
-            self.volume.forget(made.ino, 1)
+        async with (
+            self._directory(place[:-1]) as directory,
+            self._part_link(directory, place[-1], target) as part,
+        ):
             await self.volume.rename(directory, part, directory, place[-1], RenameFlag.REPLACE)
 
-    async def rename(self, old: Place, new: Place) -> None:
-        """Move a file or directory; directories above `new` are made.
+    async def move(
+        self,
+        old: Place,
+        new: Place,
+        links: Mapping[Place, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Move a file or directory and have symbolic links point elsewhere, in one transaction.
+
+        Args:
+            old: what moves.
+            new: where to; directories above it are made.
+            links: where each link lies, in place of whatever is there then, and what it says. One
+                may be at `old`.
 
         Raises:
-            Fault: NOT_FOUND; EXISTS if something is at `new`.
+            Fault: NOT_FOUND; EXISTS if something is at `new`. Nothing was done then.
         """
-        async with self._directory(new[:-1]) as target, self._at(old[:-1]) as above:
+        async with contextlib.AsyncExitStack() as stack:
+            above = await stack.enter_async_context(self._at(old[:-1]))
+            target = await stack.enter_async_context(self._directory(new[:-1]))
             if above is None:
                 raise Fault(Kind.NOT_FOUND, "there is nothing here", path=said(old))
+            renames = [Renaming(above.ino, old[-1], target, new[-1], RenameFlag.NOREPLACE)]
+            for place, says in links.items():
+                directory = await stack.enter_async_context(self._directory(place[:-1]))
+                part = await stack.enter_async_context(self._part_link(directory, place[-1], says))
+                renames.append(Renaming(directory, part, directory, place[-1], RenameFlag.REPLACE))
             try:
-                await self.volume.rename(above.ino, old[-1], target, new[-1], RenameFlag.NOREPLACE)
+                await self.volume.rename_together(renames)
             except Fault as fault:
                 raise fault.at(said(old if fault.kind is Kind.NOT_FOUND else new)) from None
 
@@ -244,6 +262,20 @@ class SmallFiles:
         finally:
             await asyncio.shield(self.volume.release(handle))
             self.volume.forget(made.ino, 1)
+
+    @contextlib.asynccontextmanager
+    async def _part_link(self, directory: int, name: bytes, target: bytes) -> AsyncIterator[bytes]:
+        """A link under a name of its own; it is removed if the body, which moves it, fails."""
+        part = _part(name)
+        permissions = Permissions(_MODE_LINK, *self._owner)
+        made = await self.volume.symlink(directory, part, target, permissions)
+        self.volume.forget(made.ino, 1)
+        try:
+            yield part
+        except BaseException:
+            with contextlib.suppress(Fault):
+                await self.volume.unlink(directory, part)
+            raise
 
     @contextlib.asynccontextmanager
     async def _open(self, ino: int, flags: int) -> AsyncIterator[int]:

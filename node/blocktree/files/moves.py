@@ -1,6 +1,8 @@
 """Moving names: rename in all its forms, and hard links."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.core import Core, until_agreed
@@ -15,6 +17,25 @@ from blocktree.sectors.header import FileKind
 
 DEPTH_MAX = 64
 
+Name = tuple[Node, bytes]  # a directory, and a name in it
+Wanted = tuple[Name, Name, RenameFlag]  # from, to
+Find = Callable[[Node, bytes], Awaitable[Node | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A name that moves, and what it replaces."""
+
+    source: Name
+    target: Name
+    moved: Node
+    replaced: Node | None
+
+    @property
+    def touched(self) -> tuple[Node, ...]:
+        """The nodes that it changes, beside directories."""
+        return (self.moved,) if self.replaced is None else (self.moved, self.replaced)
+
 
 class Moves:
     """Rename and link."""
@@ -24,42 +45,62 @@ class Moves:
         self._flushes = flushes
         self._names = names
 
-    async def rename(
-        self, source: tuple[Node, bytes], target: tuple[Node, bytes], flags: RenameFlag
-    ) -> None:
+    async def rename(self, source: Name, target: Name, flags: RenameFlag) -> None:
         """Let the node named `source` (directory, name) be named `target`.
 
         Raises:
             Fault: NOT_FOUND, EXISTS (NOREPLACE), IS_DIRECTORY, NOT_DIRECTORY, NOT_EMPTY; USAGE for
                 a directory into itself.
         """
+        if flags & RenameFlag.EXCHANGE:
+            await until_agreed(lambda: self._try_exchange(source, target))
+        else:
+            await self.rename_together([(source, target, flags)])
+
+    async def rename_together(self, wanted: Sequence[Wanted]) -> None:
+        """Several renames, each after the one before it, in one transaction: all of them or none.
+
+        Raises:
+            Fault: as `rename`; USAGE if a file is moved and replaced, or moved twice.
+        """
 
         async def attempt() -> None:
-            moved = await self._settled(*source)
-            assert moved is not None
-            replaced = await self._settled(*target, needed=bool(flags & RenameFlag.EXCHANGE))
-            if replaced is not None and flags & RenameFlag.NOREPLACE:
-                raise Fault(Kind.EXISTS, "the name is taken")
-            if replaced is moved and not flags & RenameFlag.EXCHANGE:
+            renames = await self._plan(wanted, self._settled)
+            if not renames:
                 return  # two names of one file: POSIX says that nothing happens
+            touched = [node for one in renames for node in one.touched]
             async with AsyncExitStack() as stack:
-                nodes = [source[0], target[0], moved]
-                await hold(stack, nodes if replaced is None else [*nodes, replaced])
-                if (
-                    await self._names.find(*source) is not moved
-                    or moved.born
-                    or (replaced is not None and replaced.born)
-                    or await self._names.find(*target) is not replaced
-                ):
+                nodes = [one.source[0] for one in renames] + [one.target[0] for one in renames]
+                await hold(stack, [*nodes, *touched])
+                again = await self._plan(wanted, self._names.find)
+                if again != renames or any(node.born for node in touched):
                     raise Fault(Kind.CONFLICT, "the names changed meanwhile")
-                stack.enter_context(arriving(*target))
-                if flags & RenameFlag.EXCHANGE:
-                    assert replaced is not None
-                    await self._exchange(source, target, moved, replaced)
-                else:
-                    await self._move(source, target, moved, replaced)
+                for one in renames:
+                    stack.enter_context(arriving(*one.target))
+                await self._move(renames)
 
         await until_agreed(attempt)
+
+    async def _plan(self, wanted: Sequence[Wanted], find: Find) -> list[Rename]:
+        """What is moved and what is replaced, as each rename finds it."""
+        said: dict[tuple[Node, bytes], Node | None] = {}
+        renames = []
+        for source, target, flags in wanted:
+            moved = said[source] if source in said else await find(*source)
+            if moved is None:
+                raise Fault(Kind.NOT_FOUND, "no such file or directory")
+            replaced = said[target] if target in said else await find(*target)
+            if replaced is not None and flags & RenameFlag.NOREPLACE:
+                raise Fault(Kind.EXISTS, "the name is taken")
+            if replaced is not moved:
+                said[source], said[target] = None, moved
+                renames.append(Rename(source, target, moved, replaced))
+        if len(renames) > 1:
+            touched = [node for one in renames for node in one.touched]
+            touched += {name[0] for one in renames for name in (one.source, one.target)}
+            if len(set(touched)) != len(touched):
+                raise Fault(Kind.USAGE, "one file is moved, replaced or changed twice")
+        return renames
 
     async def link(self, node: Node, directory: Node, name: bytes) -> None:
         """Give a file one more name.
@@ -93,62 +134,69 @@ class Moves:
 
         await until_agreed(attempt)
 
-    async def _settled(self, directory: Node, name: bytes, *, needed: bool = True) -> Node | None:
+    async def _settled(self, directory: Node, name: bytes) -> Node | None:
         """The node of that name, committed."""
         node = await self._names.find(directory, name)
-        if node is None:
-            if needed:
-                raise Fault(Kind.NOT_FOUND, "no such file or directory")
-            return None
-        if node.born:
+        if node is not None and node.born:
             await self._flushes.flush(node)
         return node
 
-    async def _move(
-        self,
-        source: tuple[Node, bytes],
-        target: tuple[Node, bytes],
-        moved: Node,
-        replaced: Node | None,
-    ) -> None:
-        core = self._core
-        if moved.kind is FileKind.DIRECTORY:
-            await self._check_circle(moved, target[0])
-        if replaced is not None:
-            _check_kinds(moved, replaced)
-        edits = await self._edits(source[0], target[0])
-        await core.directories.remove(edits[0], source[1], moved)
-        if replaced is None:
-            await core.directories.add_unless_taken(edits[-1], _entry(target[1], moved))
-        else:
-            await core.directories.replace(edits[-1], _entry(target[1], moved), replaced)
-        self._count(edits, moved, replaced)
+    async def _move(self, renames: Sequence[Rename]) -> None:
+        edits: dict[Node, Edit] = {}
         parts: list[Part] = []
-        if replaced is not None:
-            parts.append(await self._names.less(replaced))
-        if source[0] is not target[0]:
-            try:
-                parts.append(await self._reparent(moved, target[0].file))
-            except BaseException:
-                for part in parts:
-                    self._flushes.give_back(part)
-                raise
-        await self._commit(parts, edits)
-        if replaced is not None and parts[0].version.header is None:
-            self._names.lost(replaced)
+        gone: list[Node] = []
+        try:
+            for one in renames:
+                await self._change_names(edits, one)
+                if one.replaced is not None:
+                    parts.append(await self._names.less(one.replaced))
+                    gone += [one.replaced] if parts[-1].version.header is None else []
+                if one.source[0] is not one.target[0]:
+                    parts.append(await self._reparent(one.moved, one.target[0].file))
+        except BaseException:
+            for part in parts:
+                self._flushes.give_back(part)
+            raise
+        await self._commit(parts, list(edits.values()))
+        for node in gone:
+            self._names.lost(node)
 
-    def _count(self, edits: list[Edit], moved: Node, replaced: Node | None) -> None:
-        """A directory that moves takes its `..` link along; one that is replaced takes it away."""
-        count = self._core.directories.count_directory
-        if moved.kind is FileKind.DIRECTORY:
-            count(edits[0], -1)
-            count(edits[-1], 1)
-            if replaced is not None:
-                count(edits[-1], -1)
+    async def _change_names(self, edits: dict[Node, Edit], one: Rename) -> None:
+        """Take a name away and give another; a directory takes its `..` link along."""
+        directories = self._core.directories
+        if one.moved.kind is FileKind.DIRECTORY:
+            await self._check_circle(one.moved, one.target[0])
+        if one.replaced is not None:
+            _check_kinds(one.moved, one.replaced)
+        for directory in (one.source[0], one.target[0]):
+            if directory not in edits:
+                edits[directory] = await directories.edit(directory)
+        source, target = edits[one.source[0]], edits[one.target[0]]
+        entry = _entry(one.target[1], one.moved)
+        await directories.remove(source, one.source[1], one.moved)
+        if one.replaced is None:
+            await directories.add_unless_taken(target, entry)
+        else:
+            await directories.replace(target, entry, one.replaced)
+        if one.moved.kind is FileKind.DIRECTORY:
+            directories.count_directory(source, -1)
+            directories.count_directory(target, 1)
+            if one.replaced is not None:
+                directories.count_directory(target, -1)
 
-    async def _exchange(
-        self, source: tuple[Node, bytes], target: tuple[Node, bytes], first: Node, second: Node
-    ) -> None:
+    async def _try_exchange(self, source: Name, target: Name) -> None:
+        first, second = await self._settled(*source), await self._settled(*target)
+        if first is None or second is None:
+            raise Fault(Kind.NOT_FOUND, "no such file or directory")
+        async with AsyncExitStack() as stack:
+            await hold(stack, [source[0], target[0], first, second])
+            now = await self._names.find(*source), await self._names.find(*target)
+            if now != (first, second) or first.born or second.born:
+                raise Fault(Kind.CONFLICT, "the names changed meanwhile")
+            stack.enter_context(arriving(*target))
+            await self._exchange(source, target, first, second)
+
+    async def _exchange(self, source: Name, target: Name, first: Node, second: Node) -> None:
         core = self._core
         if first is second:
             return

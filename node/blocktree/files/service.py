@@ -29,6 +29,7 @@ from blocktree.files.volume import (
     LockKind,
     Permissions,
     RenameFlag,
+    Renaming,
     Space,
 )
 from blocktree.names import ROOT_FILE, FileId
@@ -241,6 +242,13 @@ class Filesystem:
         nodes = self.core.nodes
         source, target = (nodes.at(directory), name), (nodes.at(new_directory), new_name)
         await self._moves.rename(source, target, flags)
+
+    async def rename_together(self, renames: Sequence[Renaming]) -> None:
+        """Move several names in one transaction."""
+        at = self.core.nodes.at
+        await self._moves.rename_together(
+            [((at(o.directory), o.name), (at(o.to), o.new_name), o.flags) for o in renames]
+        )
 
     async def _make(
         self, directory: int, name: bytes, kind: FileKind, permissions: Permissions, content: bytes

@@ -123,6 +123,17 @@ class Lock:
     flock: bool = False  # flock(2): the whole file, owned by the open file
 
 
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """One of several renames; no EXCHANGE."""
+
+    directory: int
+    name: bytes
+    to: int
+    new_name: bytes
+    flags: RenameFlag
+
+
 class Names(Protocol):
     """Operations on directories. Each one that hands out a node counts one lookup of it."""
 
@@ -163,6 +174,9 @@ class Names(Protocol):
         self, directory: int, name: bytes, new_directory: int, new_name: bytes, flags: RenameFlag
     ) -> None:
         """Move a name, atomically also across directories and over an existing target."""
+
+    async def rename_together(self, renames: Sequence[Renaming]) -> None:
+        """Move several names, each after the one before it: all of them or none."""
 
 
 class Nodes(Protocol):
