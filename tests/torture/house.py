@@ -259,6 +259,8 @@ class House:
                 code = hand.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.died.append(f"{hand.settings.journal} did not finish")
+                hand.process.send_signal(signal.SIGUSR1)
+                time.sleep(1)  # its log says what it waits for
                 hand.process.kill()
                 hand.process.wait()
                 continue

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -266,9 +267,16 @@ async def work(settings: Settings, ended: Callable[[], bool]) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
+def tell_tasks() -> None:
+    """What every task waits for, to the log: asked of a client that does not finish."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
+
 async def main(text: str) -> None:
     told = json.loads(text)
     settings = Settings(**{**told, "seeds": tuple(told["seeds"])})
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_tasks)
     end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     await work(settings, end.done)
 
