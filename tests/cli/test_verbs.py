@@ -1,11 +1,13 @@
 """Verbs that packages above the node bring along."""
 
+import logging
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from blocktree.cli.main import bt
+from blocktree.cli import ps
+from blocktree.cli.main import bt, main
 
 MODULE = '''
 import click
@@ -38,3 +40,22 @@ def test_an_unknown_verb_is_refused() -> None:
     done = CliRunner().invoke(bt, ["wave"])
     assert done.exit_code == 2
     assert "No such command 'wave'" in done.output
+
+
+def test_a_fault_of_the_program_is_a_sentence_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        logging.getLogger("zeroconf").error("what a part has to say", exc_info=KeyError("part"))
+        raise KeyError("whole")
+
+    monkeypatch.setattr(ps.command, "callback", broken)
+    with pytest.raises(SystemExit) as left:
+        main(["ps"])
+    said = capfd.readouterr().err
+    assert left.value.code == 1
+    assert said.startswith(
+        "bt: a fault of this program: KeyError: 'whole'\n    next: please report"
+    )
+    assert "Traceback" not in said
+    assert "a part" not in said

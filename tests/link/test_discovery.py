@@ -1,5 +1,7 @@
 """Processes on one network find each other by multicast DNS, and only those of their tree."""
 
+import asyncio
+import logging
 import os
 import queue
 import subprocess
@@ -10,8 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path as File
 
 import pytest
+from zeroconf import ServiceStateChange
 
+from blocktree.link import Discovery
+from blocktree.link.announcement import SERVICE
 from lan import Lan, needs_root
+from link.tree import make_node
+from link.world import in_loop
 
 TESTS = File(__file__).parent.parent
 
@@ -97,3 +104,38 @@ def test_a_machine_whose_cable_comes_late_is_found(lan: Lan) -> None:
     finally:
         for neighbour in (one, two):
             neighbour.leave()
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+@in_loop
+async def test_what_is_heard_when_it_has_stopped_is_too_late(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    discovery = Discovery(make_node("pi-1", 1))
+    await discovery.start()
+    assert discovery._zeroconf is not None
+    zeroconf = discovery._zeroconf.zeroconf
+    await discovery.stop()
+    discovery._heard(zeroconf, SERVICE, f"late.{SERVICE}", ServiceStateChange.Added)
+    discovery._network_may_have_changed()
+    await asyncio.sleep(0.1)
+    assert not discovery._tasks
+    assert not complaints(caplog)
+
+
+@in_loop
+async def test_it_may_be_stopped_while_it_starts(caplog: pytest.LogCaptureFixture) -> None:
+    for turns in range(4):
+        discovery = Discovery(make_node("pi-1", 1), 7401)
+        starting = asyncio.ensure_future(discovery.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await discovery.stop()
+        await starting
+        await asyncio.sleep(0.1)
+        assert discovery._zeroconf is None
+        assert not discovery._tasks
+    assert not complaints(caplog)

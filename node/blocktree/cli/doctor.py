@@ -1,6 +1,5 @@
 """`bt doctor`: check this machine for what commonly goes wrong."""
 
-import logging
 import textwrap
 from collections.abc import Sequence
 
@@ -33,8 +32,6 @@ def command(addresses: tuple[str, ...], *, as_json: bool) -> int:
 
     Nothing is changed. Exit code 1 if there is a problem.
     """  # noqa: D301
-    for name in ("blocktree", "zeroconf"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is wrong is a finding here
     places = here()
     checks: list[tuple[str, Check]] = [
         ("python", python),

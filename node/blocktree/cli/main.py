@@ -6,6 +6,8 @@ small board.
 
 import errno
 import importlib
+import logging
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -17,6 +19,7 @@ from blocktree.cli.exits import exit_code
 from blocktree.cli.output import colour, complain
 from blocktree.fault import Fault, Kind
 
+_LOG = "BLOCKTREE_LOG"  # debug, info, …: tell on standard error what is done
 # What a person reads in `bt --help`, in the order of a first day.
 _VERBS = {
     "init": "Make a new tree and its keys.",
@@ -98,11 +101,13 @@ def bt() -> None:
       bt down --purge            remove it again
 
     State is kept in $BLOCKTREE_STATE, or else ~/.local/state/blocktree.
+    BLOCKTREE_LOG=info (or debug) has a command tell what it does.
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command line; leaves with the exit code of `cli.exits`."""
+    _quieten()
     try:
         result: Any = bt.main(args=argv, standalone_mode=False, color=colour())
     except Fault as fault:
@@ -119,7 +124,25 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as cause:
         complain(refused := _refusal(cause))
         sys.exit(exit_code(refused.kind))
+    except Exception as bug:  # a person can do nothing with a traceback; who can asks for it
+        logging.getLogger(__name__).exception("a fault of this program")
+        complain(_own_fault(bug))
+        sys.exit(exit_code(Kind.FAILED))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _quieten() -> None:
+    """Faults tell a person what is wrong; what the program's parts log is shown on request only."""
+    if level := os.environ.get(_LOG):
+        known = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        logging.basicConfig(level=known, format="%(levelname)s %(name)s: %(message)s")
+    elif not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _own_fault(bug: Exception) -> Fault:
+    what = f"a fault of this program: {type(bug).__name__}: {bug}"
+    return Fault(Kind.FAILED, what, next_step=f"please report it, with what {_LOG}=info shows")
 
 
 def _refusal(cause: OSError) -> Fault:

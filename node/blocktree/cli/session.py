@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -111,8 +110,6 @@ def run(
 
     With `leaderless`, a fault that nobody answers is told as what it means for files: no leader.
     """
-    for name in ("blocktree", "zeroconf"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # faults tell a person the rest
 
     async def play() -> _T:
         async with Session(addresses) as session:

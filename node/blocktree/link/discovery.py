@@ -54,6 +54,7 @@ class Discovery:
         self._watch: NetworkWatch | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by instance name; "" is the network's
         self._network_changed = False
+        self._stopped = False
 
     @property
     def found(self) -> tuple[Found, ...]:
@@ -71,12 +72,15 @@ class Discovery:
         Without a usable network this says so in the log and waits for one: addresses then come
         from elsewhere, such as the seeds.
         """
+        if self._stopped:
+            return
         self._watch = NetworkWatch(self._network_may_have_changed)
         await self._open()
         self._network_may_have_changed()
 
     async def stop(self) -> None:
         """Say good-bye on the network and forget."""
+        self._stopped = True
         if self._watch is not None:
             self._watch.close()
         tasks = list(self._tasks.values())
@@ -85,24 +89,25 @@ class Discovery:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._browser is not None:
             await self._browser.async_cancel()
-        if self._zeroconf is not None:
-            await self._zeroconf.async_unregister_all_services()
-            await self._zeroconf.async_close()
+        zeroconf, self._zeroconf = self._zeroconf, None
+        if zeroconf is not None:
+            await zeroconf.async_unregister_all_services()
+            await zeroconf.async_close()
         self._found.clear()
 
     # ---- our own announcement
 
     async def _open(self) -> None:
         try:
-            self._zeroconf = AsyncZeroconf(ip_version=IPVersion.All)
-            await self._zeroconf.zeroconf.async_wait_for_start()
+            self._zeroconf = zeroconf = AsyncZeroconf(ip_version=IPVersion.All)
+            await zeroconf.zeroconf.async_wait_for_start()
         except (OSError, Error, RuntimeError) as cause:
             log.warning("no multicast DNS here for now: %s", cause)
             self._zeroconf = None
             return
-        self._browser = AsyncServiceBrowser(
-            self._zeroconf.zeroconf, SERVICE, handlers=[self._heard]
-        )
+        if self._zeroconf is not zeroconf:  # stopped meanwhile
+            return
+        self._browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE, handlers=[self._heard])
 
     async def _announce(self) -> None:
         text = write_text(self._credential)
@@ -158,7 +163,12 @@ class Discovery:
 
     async def _resolve(self, zeroconf: Zeroconf, name: str) -> None:
         service = AsyncServiceInfo(SERVICE, name)
-        if not await service.async_request(zeroconf, RESOLVE_MS):
+        try:
+            answered = await service.async_request(zeroconf, RESOLVE_MS)
+        except (OSError, Error) as cause:  # the network went, or we are leaving it
+            log.info("%s was not looked up: %s", name, cause)
+            return
+        if not answered:
             return
         hosts = service.parsed_scoped_addresses()
         found = read_text(service.properties, self._credential.tree, hosts, service.port or 0)
@@ -173,6 +183,9 @@ class Discovery:
             self._on_found(found)
 
     def _begin(self, name: str, work: Coroutine[None, None, None]) -> None:
+        if self._stopped:  # what is still called back is too late
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._finished(name, done))
