@@ -1,6 +1,7 @@
 """Who may open a link, and in which words the others are refused."""
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 import ssl
@@ -254,3 +255,28 @@ async def test_first_frames_that_follow_the_hello_at_once_are_not_lost() -> None
         await two.dial()
         await two.ear.until(lambda ear: len(ear.frames) == 10)
         assert [head for head, _ in two.ear.frames] == [b"%d" % n for n in range(10)]
+
+
+@in_loop
+async def test_a_dial_that_is_given_up_leaves_no_connection() -> None:
+    heard, left = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        heard.set()  # its hello came, and is not answered
+        with contextlib.suppress(OSError):
+            while await reader.read(1 << 16):
+                pass
+        left.set()
+        writer.close()
+
+    tls = make_side("pi-2").server
+    async with await asyncio.start_server(silent, "127.0.0.1", 0, ssl=tls) as server:
+        host, port = server.sockets[0].getsockname()
+        dialling = asyncio.ensure_future(dial(f"{host}:{port}", make_side("pi-1"), Ear().open))
+        await heard.wait()
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+        async with asyncio.timeout(2):
+            await left.wait()

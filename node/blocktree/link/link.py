@@ -32,7 +32,6 @@ _FRAME_COST = 1024  # bytes a frame is counted for beside its own: empty ones ar
 _HELLO_MAX = 48 << 10  # five certificates of at most 8 KiB, and the rest
 _STILL_HERE = b"".join(encode_frame(b""))
 
-
 OnFrame = Callable[["Link", bytes, Body], None]
 OnClose = Callable[["Link", Fault], None]
 OnPause = Callable[[], None]
@@ -94,9 +93,8 @@ class Link(asyncio.BufferedProtocol):
         self._pending: list[Body] = []
         self._bundle: Bundle | None = None  # that `_items` are of
         self._items: list[bytes] = []  # behind what is pending
-        self._pending_bytes = 0  # with the items
+        self._pending_bytes = self._pending_frames = 0  # with the items
         self._flush_planned = False
-        self._pending_frames = 0
         self._prompt = False  # whether the next frame leaves at once
         self._crowded = False  # whether several frames left together the last time
         self._delivering = False
@@ -104,8 +102,7 @@ class Link(asyncio.BufferedProtocol):
         self._waiting: list[asyncio.Future[None]] = []  # in drain
         self._inbound = 0  # bytes delivered and not yet released
         self._reading = True
-        self._heard = True
-        self._spoke = True
+        self._heard = self._spoke = True
         self._silent = 0
         self._tick_timer: asyncio.TimerHandle | None = None
 
@@ -230,6 +227,12 @@ class Link(asyncio.BufferedProtocol):
             self._transport.close()
         self._end(reason)
 
+    def abort(self, why: Fault) -> None:
+        """Close at once, without a good-bye."""
+        if self._connected:
+            self._transport.abort()
+        self._end(why)
+
     async def gone(self, timeout_s: float) -> None:
         """After `close`: wait until the connection is closed on both sides, or make it so."""
         if self._connected:
@@ -286,8 +289,8 @@ class Link(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._gone.set_result(None)
-        cause = f": {exc}" if exc else ""
-        self._end(Fault(Kind.UNREACHABLE, f"the connection was lost{cause}"), exc)
+        what = "the connection was lost" + (f": {exc}" if exc else "")
+        self._end(Fault(Kind.UNREACHABLE, what), exc)
 
     def pause_writing(self) -> None:
         """Too much waits to be written."""
@@ -371,10 +374,8 @@ class Link(asyncio.BufferedProtocol):
         self._silent = 0 if self._heard or not self._reading else self._silent + 1
         self._heard = False
         if self._silent >= self._limits.silent_ticks:
-            silence = self._silent * self._limits.tick_s
-
-            self._transport.abort()  # it would not answer a good-bye
-            self._end(Fault(Kind.UNREACHABLE, f"it said nothing for {silence:g} seconds"))
+            silence = f"it said nothing for {self._silent * self._limits.tick_s:g} seconds"
+            self.abort(Fault(Kind.UNREACHABLE, silence))  # it would not answer a good-bye
 
     def _leave(self, fault: Fault) -> None:
         """The peer said good-bye."""

@@ -144,11 +144,10 @@ class Calling:
 
     def abandon(self, link: Link) -> None:
         """Nobody waits any more: if it did not open, it must not open later."""
-        if not self.done.done():
-            self.done.cancel()
-        elif self.done.exception() is None:
+        if self.done.done() and not self.done.cancelled() and self.done.exception() is None:
             return
-        link.close(Fault(Kind.CANCELLED, "no longer needed"))
+        self.done.cancel()
+        link.abort(Fault(Kind.CANCELLED, "no longer needed"))
 
     def _answer(self, link: Link, head: bytes, _body: Body) -> None:
         hello = decode(head, Hello)
