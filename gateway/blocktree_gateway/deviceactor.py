@@ -201,7 +201,7 @@ class DeviceActor(Actor):
         return quiet > AWAY_S + max(0.0, self._asleep_until - self._loop.time())
 
     async def stopped(self) -> None:
-        """Commit what waits."""
+        """Speak with the device no more, and commit what waits."""
         self._drop()
         if self.keeper is not None:
             await self.keeper.close()

@@ -32,6 +32,7 @@ class Keeper:
         damaged: called with a sentence when an entry contradicts one that is kept.
         committed: called with what was committed, after `kept`.
         commit_s: between two commits while the device is busy.
+        may: whether this gateway speaks for the device at this moment: nobody else writes then.
     """
 
     def __init__(
@@ -40,9 +41,12 @@ class Keeper:
         kept: Callable[[Place], None],
         damaged: Callable[[str], None],
         committed: Callable[[list[Item]], None],
+        *,
         commit_s: float = COMMIT_S,
+        may: Callable[[], bool] = lambda: True,
     ) -> None:
         self.stream = stream
+        self._may = may
         self._kept = kept
         self._damaged = damaged
         self._committed = committed
@@ -87,6 +91,11 @@ class Keeper:
             except Fault as fault:
                 log.warning("%s: not kept, the device has it still: %s", self.stream.path, fault)
 
+    def abandon(self) -> None:
+        """Another gateway may speak for the device: what waits is its business, from the device."""
+        self._task.cancel()
+        self._pending.clear()
+
     def _is_new(self, entry: Entry) -> bool:
         newest, digest = self._newest, entry_hash(entry)
         if newest is not None and entry.place <= newest:
@@ -120,16 +129,21 @@ class Keeper:
 
     async def _commit(self) -> None:
         items = list(self._pending)
-        if not items:
+        if not items or not self._may():
             return
         await self.stream.append(items)
-        for _ in items:
+        for _ in items[: len(self._pending)]:  # none, if it was abandoned meanwhile
             self._pending.popleft()
         if self.stream.last is not None:
             self._kept(self.stream.last)
         self._committed(items)
 
     async def _reload(self) -> None:
+        """Somebody else wrote to the stream: see what it has by now."""
         fresh = StreamFile(self.stream.files, self.stream.place)
         await fresh.load()
-        self.stream = fresh
+        self.stream, last = fresh, fresh.last
+        if last is not None:
+            lacking = [i for i in self._pending if isinstance(i, Checkpoint) or i.place > last]
+            self._pending = deque(lacking)
+            self._kept(last)

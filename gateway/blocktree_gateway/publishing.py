@@ -8,15 +8,15 @@ import asyncio
 import csv
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from blocktree.fault import Fault
-from blocktree_gateway.messages import Clock, Entry, Place, Reading, Start
+from blocktree_gateway.messages import NOWHERE, Clock, Entry, Place, Reading, Start
 from blocktree_gateway.stream.columns import read_column, time_text, value_texts
 from blocktree_gateway.stream.entries import Reader
 from blocktree_gateway.tree.smallfiles import Place as TreePlace
 from blocktree_gateway.tree.smallfiles import SmallFiles
-from blocktree_gateway.tree.streamfile import Item, StreamFile
+from blocktree_gateway.tree.streamfile import Item, StreamFile, segment_place
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,18 @@ class Publisher:
         place: the device's directory.
         reader: who opens the entries.
         publish_s: between two writes while the device is busy.
+        may: whether this gateway speaks for the device at this moment: nobody else writes then.
     """
 
     def __init__(
-        self, files: SmallFiles, place: TreePlace, reader: Reader, publish_s: float = PUBLISH_S
+        self,
+        files: SmallFiles,
+        place: TreePlace,
+        reader: Reader,
+        publish_s: float = PUBLISH_S,
+        may: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may = may
         self._files = files
         self.place = place
         self.reader = reader
@@ -54,20 +61,42 @@ class Publisher:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def catch_up(self, stream: StreamFile) -> None:
-        """Learn the columns from the end of a stream that others wrote.
+        """Go on where whoever spoke for the device before stopped: at most 4096 rows are missing.
 
         Raises:
             Fault: DAMAGED.
         """
+        done, held, count = await self._published(), list[list[tuple[Place, object]]](), 0
         for segment in reversed(await stream.segments()):
-            starts = [
-                content
-                for item in await stream.read(segment)
-                if isinstance(item, Entry) and isinstance(content := self._open(item), Start)
-            ]
-            if starts:
-                self._columns = starts[-1].columns
-                return
+            items = await stream.read(segment)
+            told = [(item.place, self._open(item)) for item in items if isinstance(item, Entry)]
+            begun = any(isinstance(content, Start) for _, content in told)
+            if count >= UNDATED_MAX:  # of older ones only what later ones need
+                told = [each for each in told if not isinstance(each[1], Reading)]
+            held.append(told)
+            count += len(told)
+            if begun and (segment_place(segment) <= done or count >= UNDATED_MAX):
+                break
+        for told in reversed(held):
+            for place, content in told:
+                self._learn(place, content)
+        self._undated = [each for each in self._undated if each[0] > done]
+        self._rows = [row for row in self._rows if row[0] > done][-UNDATED_MAX:]
+        if self._rows:
+            self._wake.set()
+
+    async def _published(self) -> Place:
+        """The newest place that has its row. Rows are written in the order of their places."""
+        folder, newest = (*self.place, READINGS), NOWHERE
+        days = [name for name in await self._files.names(folder) if name != _UNDATED]
+        for name in (*days[-2:], _UNDATED):
+            content = await self._files.read((*folder, name)) or b""
+            for line in reversed(content.splitlines()):
+                row = line.split(b",", 3)
+                if len(row) == 4 and row[1].isdigit() and row[2].isdigit():
+                    newest = max(newest, (int(row[1]), int(row[2])))
+                    break
+        return newest
 
     def take(self, items: Iterable[Item]) -> None:
         """These were committed."""
@@ -76,6 +105,11 @@ class Publisher:
                 self._learn(item.place, self._open(item))
         if self._rows:
             self._wake.set()
+
+    def abandon(self) -> None:
+        """Another gateway may speak for the device: it publishes what waits."""
+        self._task.cancel()
+        self._rows.clear()
 
     async def close(self) -> None:
         """Write what waits, and stop."""
@@ -134,8 +168,8 @@ class Publisher:
             await asyncio.sleep(self._publish_s)
 
     async def _publish(self) -> None:
-        rows = self._rows
-        if not rows:
+        rows = list(self._rows)
+        if not rows or not self._may():
             return
         by_file: dict[bytes, list[_Row]] = {}
         for row in rows:

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from blocktree.actors import Runtime
@@ -58,6 +59,9 @@ class Claims(Protocol):
     ) -> int:
         """Be the only one that answers at a path; CONFLICT if another does."""
 
+    def holds(self, path: Path, epoch: int) -> bool:
+        """Whether nobody else can hold the path that was given under that epoch, at this moment."""
+
     async def withdraw(self, path: Path) -> None:
         """Answer there no more."""
 
@@ -103,6 +107,7 @@ class Speaking:
         self._loop = asyncio.get_running_loop()
         self.held: dict[bytes, DeviceActor] = {}
         self._paths: dict[bytes, Path] = {}
+        self._epochs: dict[bytes, int] = {}
         self._claiming: dict[bytes, asyncio.Task[None]] = {}
         self._elsewhere: dict[bytes, float] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
@@ -171,13 +176,25 @@ class Speaking:
             if record != known.device.record:
                 await self._devices.save(replace(known.device, record=record))
 
+    def may(self, device: bytes) -> bool:
+        """Whether this gateway alone may write what the device says, at this moment."""
+        path, epoch = self._paths.get(device), self._epochs.get(device)
+        return path is not None and epoch is not None and self._claims.holds(path, epoch)
+
     async def leave(self, device: bytes) -> None:
-        """Speak for a device no more."""
-        actor, path = self.held.pop(device, None), self._paths.pop(device, None)
-        if path is not None:
-            await self._claims.withdraw(path)
-        if actor is not None:
-            await self._runtime.stop(_actor_name(device))
+        """Speak for a device no more; what it said is committed before another may."""
+        actor = self.held.pop(device, None)
+        if actor is None:
+            return
+        if not self.may(device):  # another may: what waits is his business, from the device
+            for each in (actor.keeper, actor.publisher):
+                if each is not None:
+                    each.abandon()
+        await actor.stopped()
+        path = self._paths.pop(device)
+        del self._epochs[device]
+        await self._claims.withdraw(path)
+        await self._runtime.stop(_actor_name(device))
 
     async def close(self) -> None:
         """Commit what waits, and let go of everything."""
@@ -210,31 +227,42 @@ class Speaking:
             actor.called_at = self._loop.time()
         await self._runtime.spawn(name, actor)
         try:
-            await self._take(path, name, actor, known, heard=heard)
+            epoch = await self._take(path, name, actor, known, heard=heard)
+            self._paths[known.id], self._epochs[known.id] = path, epoch
             stream = StreamFile(self._devices.files, known.device.place)
             await stream.load()
             actor.publisher = await self._publisher(known, stream)
             actor.keeper = Keeper(
-                stream, actor.kept, actor.damaged, actor.committed, self._commit_s
+                stream,
+                actor.kept,
+                actor.damaged,
+                actor.committed,
+                commit_s=self._commit_s,
+                may=partial(self.may, known.id),
             )
+            self._require(known.id)
         except BaseException:
+            self._paths.pop(known.id, None)
+            self._epochs.pop(known.id, None)
             await self._claims.withdraw(path)
             await self._runtime.stop(name)
             raise
         if heard:
             actor.called_at = self._loop.time()
-        self.held[known.id], self._paths[known.id] = actor, path
+        self.held[known.id] = actor
+
+    def _require(self, device: bytes) -> None:
+        if not self.may(device):
+            raise Fault(Kind.CONFLICT, "the claim was lost while it was taken up")
 
     async def _take(
         self, path: Path, name: str, actor: DeviceActor, known: Known, *, heard: bool
-    ) -> None:
+    ) -> int:
         try:
-            await self._claims.hold(path, name, self._lost)
+            return await self._claims.hold(path, name, self._lost)
         except Fault as fault:
             if fault.kind is not Kind.CONFLICT or not heard:
                 raise
-        else:
-            return
         commands: tuple[Perform, ...] = ()
         try:
             given = await self._ask(path, Yield(known.id), timeout=_YIELD_S)
@@ -242,14 +270,17 @@ class Speaking:
         except Fault as cause:
             if cause.kind is not Kind.UNREACHABLE:
                 raise
-        await self._claims.hold(path, name, self._lost, wait_s=_HOLD_S)
+        epoch = await self._claims.hold(path, name, self._lost, wait_s=_HOLD_S)
         actor.commands.take_over(commands)
+        return epoch
 
     async def _publisher(self, known: Known, stream: StreamFile) -> Publisher | None:
         reader = self._reader(known)
         if reader is None:
             return None
-        publisher = Publisher(self._devices.files, known.device.place, reader, self._publish_s)
+        may = partial(self.may, known.id)
+        files, place = self._devices.files, known.device.place
+        publisher = Publisher(files, place, reader, self._publish_s, may)
         await publisher.catch_up(stream)
         return publisher
 
@@ -267,8 +298,8 @@ class Speaking:
 
     async def _move(self, actor: DeviceActor, known: Known) -> None:
         old, new = self._paths[known.id], self.path(known)
-        await self._claims.hold(new, _actor_name(known.id), self._lost)
-        self._paths[known.id] = new
+        epoch = await self._claims.hold(new, _actor_name(known.id), self._lost)
+        self._paths[known.id], self._epochs[known.id] = new, epoch
         place = known.device.place
         if actor.keeper is not None:
             actor.keeper.stream.move(place)

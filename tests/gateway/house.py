@@ -78,6 +78,11 @@ class MemoryClaims:
                 raise Fault(Kind.CONFLICT, "another holds it", path=path)
             await asyncio.sleep(0.05)
 
+    def holds(self, path: TreePath, epoch: int) -> bool:
+        del epoch
+        holder = self._house.held.get(path)
+        return self.alive and holder is not None and holder[0] is self
+
     async def withdraw(self, path: TreePath) -> None:
         holder = self._house.held.get(path)
         if holder is not None and holder[0] is self:
@@ -138,8 +143,12 @@ class House:
 
     async def kill(self, name: str) -> None:
         """A gateway dies: nothing is committed, nothing withdrawn; its lease ends."""
-        gateway, _, claims, _ = self.gateways.pop(name)
-        claims.alive = False
+        self.gateways[name][2].alive = False
+        await self.drop(name)
+
+    async def drop(self, name: str) -> None:
+        """Everything that a gateway does ends where it is."""
+        gateway, *_ = self.gateways.pop(name)
         for task in gateway._tasks:
             task.cancel()
         for actor in gateway.speaking.held.values():

@@ -297,30 +297,6 @@ def test_an_app_is_pushed_and_one_that_crashes_falls_back_by_itself(
     asyncio.run(scene())
 
 
-def test_when_a_gateway_dies_another_speaks_for_its_devices(
-    tmp_path: Path, micropython: str
-) -> None:
-    async def scene() -> None:
-        async with house(tmp_path) as home:
-            first = await home.gateway("one")
-            second = await home.gateway("other")
-            _, device = await udp_device(home, micropython, ATTIC)
-            await home.until_here(ATTIC, "udp")
-            await home.until_readings(ATTIC, 2)
-            holders = [g for g in (first, second) if device.device in g.speaking.held]
-            assert len(holders) == 1
-            name, left = ("one", "other") if holders[0] is first else ("other", "one")
-            await home.kill(name)
-            survivor = home.gateways[left][0]
-            await home.until_held(survivor, device.device)
-            await home.until_here(ATTIC, "udp", seconds=90)
-            before = len((await home.proof(ATTIC)).readings)
-            proof = await home.until_readings(ATTIC, before + 3)
-            assert proof.holds
-
-    asyncio.run(scene())
-
-
 def app(name: str) -> dict[str, str]:
     return {"folder": str(BOARDS / "apps" / name), "name": name}
 

@@ -115,13 +115,15 @@ class SmallFiles:
         """
         await self._add(place, content, os.O_WRONLY | os.O_TRUNC, base)
 
-    async def append(self, place: Place, content: bytes, *, base: int = 0) -> None:
+    async def append(
+        self, place: Place, content: bytes, *, base: int = 0, size: int | None = None
+    ) -> None:
         """Add to the end of a file, which is made if it lacks; durable when this returns.
 
         Its sectors are small: a line more writes 4 KiB, not 64. Arguments and faults as
-        `overwrite`.
+        `overwrite`; CONFLICT if the file has another size than the one that is given.
         """
-        await self._add(place, content, os.O_WRONLY | os.O_APPEND, base)
+        await self._add(place, content, os.O_WRONLY | os.O_APPEND, base, size)
 
     async def link(self, place: Place, target: bytes) -> None:
         """Have a symbolic link at `place` point to `target`, in place of an older one."""
@@ -236,9 +238,15 @@ class SmallFiles:
                 raise fault.at(said(place)) from None
             return None
 
-    async def _add(self, place: Place, content: bytes, flags: int, base: int) -> None:
+    async def _add(
+        self, place: Place, content: bytes, flags: int, base: int, size: int | None = None
+    ) -> None:
         async with self._directory(place[:-1], base) as directory:
             found = await self._look(directory, place[-1], place)
+            if size is not None and size != (0 if found is None else found.size):
+                if found is not None:
+                    self.volume.forget(found.ino, 1)
+                raise Fault(Kind.CONFLICT, "somebody else wrote to it", path=said(place))
             if found is None:
                 await self._fill(directory, place[-1], content)
                 return

@@ -53,7 +53,11 @@ class StreamFile:
                 return
 
     async def append(self, items: Sequence[Item]) -> None:
-        """Add items at the end; durable in the tree when this returns."""
+        """Add items at the end; durable in the tree when this returns.
+
+        Raises:
+            Fault: CONFLICT if the end is not where it was: another gateway has written.
+        """
         content = b"".join(map(join_item, items))
         newest = [item for item in items if isinstance(item, Entry)]
         if self._segment is None or self._size + len(content) > SEGMENT_BYTES:
@@ -61,7 +65,8 @@ class StreamFile:
             self._segment, self._size = b"%010d-%010d" % first, 0
         # A device that was just renamed is not brought back at its old path: this fails then, and
         # is tried again when the new one is known.
-        await self.files.append((*self._place, self._segment), content, base=len(self.place))
+        place = (*self._place, self._segment)
+        await self.files.append(place, content, base=len(self.place), size=self._size)
         self._size += len(content)
         if newest:
             self.last, self.last_hash = newest[-1].place, entry_hash(newest[-1])
@@ -95,6 +100,11 @@ class StreamFile:
     def path(self) -> str:
         """Where it is, for people."""
         return said(self._place)
+
+
+def segment_place(segment: bytes) -> Place:
+    """The place of the first item in a segment."""
+    return int(segment[:10]), int(segment[11:])
 
 
 def join_item(item: Item) -> bytes:
