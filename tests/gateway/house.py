@@ -348,6 +348,7 @@ class Program:
             **config,
         }
         self.setup, self.port = b"", 0
+        self.before: list[str] = []  # of its command: where it runs
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **changes: Any) -> None:
@@ -359,7 +360,7 @@ class Program:
         runtime = BOARDS / "runtime"
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.interpreter, str(runtime / "main.py"), str(settings)],
+                [*self.before, self.interpreter, str(runtime / "main.py"), str(settings)],
                 env={**os.environ, "MICROPYPATH": f".frozen:{runtime}", "PYTHONPATH": str(runtime)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path as File
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,7 +19,11 @@ from blocktree_gateway.folder import UDP_PORT
 
 _FOLDER = "/device"  # not /bt: a folder of that name hides the package in /lib from its own board
 _LINKS = [{"kind": "serial"}]
-_NETWORK_LINKS = [{"kind": "serial"}, {"kind": "tls"}, {"kind": "udp", "port": UDP_PORT}]
+NETWORK_LINKS: Final[list[dict[str, Any]]] = [
+    {"kind": "serial"},
+    {"kind": "tls"},
+    {"kind": "udp", "port": UDP_PORT},
+]
 
 
 @click.command("flash")
@@ -119,7 +123,7 @@ def _config(
         "buffer": described["limits"]["buffer"],
         "app": {"folder": f"{_FOLDER}/factory", "name": app},
         "settings": app_settings(described["pins"], app, settings),
-        "links": _NETWORK_LINKS if board.tls else _LINKS,
+        "links": NETWORK_LINKS if board.tls else _LINKS,
     }
     if setup:
         config["setup"] = setup
