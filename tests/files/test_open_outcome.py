@@ -7,7 +7,7 @@ import pytest
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.volume import ROOT_INO
-from blocktree.store.messages import Commit
+from blocktree.store.messages import Commit, GetHeaders
 from blocktree.wire import Record
 from files.memory_store import MemoryStore, client
 from files.test_volume import MINE, RW, get, listing, refused
@@ -36,6 +36,31 @@ def test_a_file_of_ones_own_is_not_taken_for_somebody_elses(size: int) -> None:
         await two.close()
 
     asyncio.run(play())
+
+
+def test_nobody_waits_for_ever_for_a_task_that_was_cancelled() -> None:
+    async def play() -> None:
+        store = MemoryStore()
+        one = client(store, "one")
+        await one.start()
+        async with asyncio.timeout(5):
+            store.tamper = _cancel
+            await refused(Kind.CANCELLED, one.create(ROOT_INO, b"f", MINE, RW))
+            store.tamper = lambda _, answer: answer
+            _, handle = await one.create(ROOT_INO, b"f", MINE, RW)
+            store.tamper = _cancel
+            await refused(Kind.CANCELLED, one.fsync(handle))
+            store.tamper = lambda _, answer: answer
+            await one.fsync(handle)
+        await one.close()
+
+    asyncio.run(play())
+
+
+def _cancel(message: Record, answer: Record) -> Record:
+    if isinstance(message, Commit | GetHeaders):
+        raise asyncio.CancelledError
+    return answer
 
 
 def _lose_answers_of_commits(message: Record, answer: Record) -> Record:

@@ -258,6 +258,20 @@ async def test_first_frames_that_follow_the_hello_at_once_are_not_lost() -> None
 
 
 @in_loop
+async def test_a_peer_that_does_not_answer_the_hello_is_out_of_reach() -> None:
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1)
+        writer.close()
+
+    tls = make_side("pi-2").server
+    async with await asyncio.start_server(silent, "127.0.0.1", 0, ssl=tls) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(Fault) as caught:
+            await dial(f"{host}:{port}", make_side("pi-1"), Ear().open, timeout_s=0.3)
+        assert caught.value.kind is Kind.UNREACHABLE
+
+
+@in_loop
 async def test_a_dial_that_is_given_up_leaves_no_connection() -> None:
     heard, left = asyncio.Event(), asyncio.Event()
 

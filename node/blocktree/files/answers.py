@@ -3,7 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 
-from blocktree.fault import Fault
+from blocktree.fault import Fault, Kind
+
+
+def given_up() -> Fault:
+    """What those are told who wait for a task that is cancelled."""
+    return Fault(Kind.CANCELLED, "it was given up before it was done")
 
 
 def settle(answers: Iterable[asyncio.Future[None]], fault: Fault | None) -> None:

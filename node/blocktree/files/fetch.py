@@ -173,6 +173,7 @@ class Fetcher:
     async def _ask(self, source: Source, batch: list[Want]) -> None:
         clock, loop = self._service.clock, asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
+        unserved = batch
         try:
             async with self._slots:
                 sent = clock()
@@ -186,7 +187,6 @@ class Fetcher:
             unserved = await self._take(source, batch, reply)
         except Fault:
             source.failed(clock())
-            unserved = batch
         except Exception as cause:
             unserved = []
             for want in batch:
@@ -195,7 +195,7 @@ class Fetcher:
             source.outstanding -= 1
             if timer is not None:
                 timer.cancel()
-        self._again(unserved)
+            self._again(unserved)
 
     def _late(self, source: Source, batch: list[Want]) -> None:
         """A source says nothing: ask others for the same, as far as there are any."""

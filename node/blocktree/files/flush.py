@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.answers import settle
+from blocktree.files.answers import given_up, settle
 from blocktree.files.client import as_fault
 from blocktree.files.commit import NewVersion
 from blocktree.files.content import Content, Frozen
@@ -204,12 +204,14 @@ class Flushes:
         try:
             while waiting:
                 some = {node: waiting.pop(node) for node in list(waiting)[:BIRTHS_MAX]}
+                fault: Fault | None = given_up()
                 try:
                     await until_agreed(lambda: self._bear(directory, some))  # noqa: B023
                     fault = None
                 except Exception as cause:
                     fault = as_fault(cause)
-                settle(some.values(), fault)
+                finally:
+                    settle(some.values(), fault)
         finally:
             directory.tasks -= 1
             del self._births[directory.ino]

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.answers import settle
+from blocktree.files.answers import given_up, settle
 from blocktree.files.client import SectorService, as_fault
 from blocktree.files.trust import Trust
 from blocktree.names import FileId, Path
@@ -172,9 +172,17 @@ class HeaderCache:
         keys = [key for key in self._waiting if key[1] is exclusive]
         for start in range(0, len(keys), GET_HEADERS_MAX):
             some = {key[0]: self._waiting.pop(key) for key in keys[start : start + GET_HEADERS_MAX]}
-            task = asyncio.get_running_loop().create_task(self._ask(some, exclusive=exclusive))
+            task = asyncio.get_running_loop().create_task(self._answer(some, exclusive=exclusive))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _answer(
+        self, answers: dict[FileId, asyncio.Future[None]], *, exclusive: bool
+    ) -> None:
+        try:
+            await self._ask(answers, exclusive=exclusive)
+        finally:
+            settle(answers.values(), given_up())  # who has no answer yet will get none
 
     async def _ask(self, answers: dict[FileId, asyncio.Future[None]], *, exclusive: bool) -> None:
         files = tuple(answers)
