@@ -1,18 +1,41 @@
-"""The contract of a session with a device: who it is comes first, then everything else.
+"""The contracts of devices: of a session with one, and of the actor that stands in for one.
 
-It is held by `Monitor` in each conversation. What breaks it stops that conversation alone; the
-device may begin another, and its neighbours notice nothing.
+In a session who the device is comes first, then everything else. That is held by `Monitor` in each
+conversation. What breaks it stops that conversation alone; the device may begin another, and its
+neighbours notice nothing. What is said to the stand-in is held to by the actors' runtime.
 """
 
 import logging
 from typing import Final
 
 from blocktree.actors import Actor, Address, Call
-from blocktree.contract import Branch, Contract, Role, State, hears, machine, mirror, tells
+from blocktree.contract import (
+    Branch,
+    Contract,
+    Role,
+    State,
+    answers,
+    hears,
+    machine,
+    mirror,
+    tells,
+)
 from blocktree.contract.blame import Charge, charge
 from blocktree.fault import Fault
 from blocktree.keys.chain import read_chain
 from blocktree.wire import Record
+from blocktree_gateway.devicemessages import (
+    DeviceState,
+    GetDevice,
+    GetTail,
+    Perform,
+    Performed,
+    PushApp,
+    Pushed,
+    Tail,
+    Yield,
+    Yielded,
+)
 from blocktree_gateway.messages import (
     Alive,
     Answer,
@@ -60,6 +83,22 @@ DEVICE_SESSION: Final = Contract(
         State("open", *_open()),  # a Bye ends the session, and with it the conversation
     ),
     mirror("device"),
+)
+DEVICE: Final = Contract(
+    "device",
+    1,
+    Role(
+        "device",
+        State(
+            "here",
+            answers(GetDevice, DeviceState),
+            answers(Perform, Performed, later=True),
+            answers(GetTail, Tail, later=True),
+            answers(PushApp, Pushed, later=True),
+            answers(Yield, Yielded, later=True),
+        ),
+    ),
+    mirror("asker"),
 )
 _GATEWAY: Final = DEVICE_SESSION.role("gateway")
 _START: Final = machine(DEVICE_SESSION, _GATEWAY)

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from blocktree.actors import Actor, Call, receives
+from blocktree.actors import Actor, Call, plays, receives
 from blocktree.fault import Fault, Kind
 from blocktree.wire import Record, encode
 from blocktree_gateway.commands import Commands
-from blocktree_gateway.contracts import Monitor, blame
+from blocktree_gateway.contracts import DEVICE, Monitor, blame
 from blocktree_gateway.conversation import OUTBOX_MAX, Conversation
 from blocktree_gateway.devicemessages import (
     DeviceState,
@@ -84,6 +84,7 @@ class Surroundings:
     yielded: Callable[[bytes], None]  # another gateway speaks for the device from now on
 
 
+@plays(DEVICE.role("device"))
 class DeviceActor(Actor):
     """One device.
 

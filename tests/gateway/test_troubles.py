@@ -11,13 +11,17 @@ import cbor2
 import pytest
 
 from blocktree.actors.blames import Ledger
+from blocktree.actors.description import Contracts, GetContracts
 from blocktree.contract import check
 from blocktree.contract.blame import verify
+from blocktree.contract.written import write
+from blocktree.fault import Fault, Kind
 from blocktree.keys.chain import read_chain
 from blocktree.link import Side
+from blocktree.wire import Record, encode
 from blocktree_gateway.adopting import circle_of, new_adoption, settle
-from blocktree_gateway.contracts import DEVICE_SESSION
-from blocktree_gateway.devicemessages import Perform, Performed
+from blocktree_gateway.contracts import DEVICE, DEVICE_SESSION
+from blocktree_gateway.devicemessages import Perform, Performed, Yielded
 from blocktree_gateway.links.framing import encode_frame
 from blocktree_gateway.messages import Alive, Answer, Bye, Command, Entry, Kept, Reading, Start
 from blocktree_gateway.pairer import Adoption
@@ -48,8 +52,29 @@ async def peer(home: House, place: tuple[bytes, ...]) -> Peer:
     return made
 
 
-def test_the_contract_of_a_session_has_no_flaw() -> None:
+def test_the_contracts_of_devices_have_no_flaw() -> None:
     assert not check(DEVICE_SESSION)
+    assert not check(DEVICE)
+
+
+def test_who_says_to_a_device_what_its_contract_does_not_know_is_refused_alone(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with house(tmp_path) as home:
+            await home.gateway()
+            device = await peer(home, ATTIC)
+            device.greet()
+            state = await home.until_here(ATTIC)
+            contracts = await home.ask(ATTIC, GetContracts(), Contracts)
+            assert contracts.contracts == (encode(write(DEVICE)),)
+            with pytest.raises(Fault) as caught:
+                await home.ask(ATTIC, Yielded(()), Record)
+            assert caught.value.kind is Kind.CONTRACT
+            assert "GetDevice" in caught.value.what
+            assert (await home.state(ATTIC)).device == state.device
+
+    asyncio.run(scene())
 
 
 def test_a_device_that_breaks_the_contract_is_named_and_its_neighbour_goes_on(
