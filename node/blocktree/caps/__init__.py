@@ -17,7 +17,7 @@ from blocktree.caps.access import (
 from blocktree.caps.right import Grant, Right, grant_to, require, rights_of
 from blocktree.caps.ring import KeyRing, open_ring
 from blocktree.caps.seal import open_key, seal_key
-from blocktree.caps.share import new_access, open_read_cap, revoke, share
+from blocktree.caps.share import new_access, open_read_cap, revoke, share, withdraw
 
 __all__ = [
     "Access",
@@ -40,4 +40,5 @@ __all__ = [
     "seal_key",
     "share",
     "sign_access",
+    "withdraw",
 ]

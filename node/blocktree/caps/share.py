@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from blocktree.caps.access import Access, ReadCap, check_succession, sign_access
-from blocktree.caps.right import Grant
+from blocktree.caps.right import Grant, Right, grant_to
 from blocktree.caps.ring import KeyRing
 from blocktree.caps.seal import open_key, seal_key
 from blocktree.fault import Fault, Kind
@@ -82,6 +82,31 @@ def revoke(
     )
     check_succession(old, bare)
     return sign_access(bare, signer), longer
+
+
+def withdraw(
+    old: Access, signer: Credential, subjects: Collection[PrincipalId | Path], rights: Right
+) -> Access:
+    """The next access in which `subjects` have lost `rights`, under the same key.
+
+    Raises:
+        Fault: UNSUPPORTED to take READ from who can open the key: `revoke` begins a new one, and so
+            must all that lies below.
+    """
+    if rights & Right.READ and old.readers & set(subjects):
+        raise Fault(
+            Kind.UNSUPPORTED,
+            "the right to read cannot be taken back yet: they have the key",
+            next_step="take back the rest (--may write,send), or move what matters elsewhere",
+        )
+    left = []
+    for grant in old.grants:
+        subject = grant.principal or grant.path
+        if subject is None or subject not in subjects:
+            left.append(grant)
+        elif rest := Right(grant.rights & ~rights):
+            left.append(grant_to(subject, rest))
+    return sign_access(replace(old, version=old.version + 1, grants=tuple(left)), signer)
 
 
 def open_read_cap(access: Access, key: Key) -> bytes:

@@ -36,6 +36,7 @@ _VERBS = {
     "rm": "Remove files.",
     "mkdir": "Make directories.",
     "stat": "Say everything known of a file.",
+    "share": "Say who may do what in a directory, and let others.",
     "scrub": "Check all that the nodes keep, and repair it.",
     "run": "Have the tree run an actor.",
     "ps": "List the actors that the tree runs.",

@@ -14,6 +14,7 @@ from blocktree.files.directories import Directories
 from blocktree.files.headers import HeaderCache
 from blocktree.files.nodes import GONE, NodeTable
 from blocktree.files.opened import Opened
+from blocktree.files.trust import Trust
 from blocktree.sectors.header import Cipher
 
 _T = TypeVar("_T")
@@ -33,6 +34,7 @@ class Core:
     opened: Opened
     directories: Directories
     commits: Commits
+    trust: Trust
     now_ns: Callable[[], int]
     draw: Callable[[int], bytes]
     cipher: Cipher  # of new files

@@ -75,6 +75,7 @@ def open_filesystem(
         opened=opened,
         directories=Directories(engine, opened),
         commits=Commits(service, credential, headers, trust, uploads),
+        trust=trust,
         now_ns=time.time_ns,
         draw=os.urandom,
         cipher=fast_cipher(),

@@ -18,6 +18,7 @@ from blocktree.files.names import NameOperations
 from blocktree.files.nodes import Node
 from blocktree.files.peers import PeerCache
 from blocktree.files.recalls import Recalls, tell
+from blocktree.files.sharing import Sharing
 from blocktree.files.sources import CACHE_ACTOR, Source
 from blocktree.files.volume import (
     ROOT_INO,
@@ -63,6 +64,7 @@ class Filesystem:
         self.names = NameOperations(core, self.flushes)
         self._moves = Moves(core, self.flushes, self.names)
         self._attributes = NodeAttributes(core, self.flushes)
+        self.sharing = Sharing(core, self.flushes)
         self._handles = Handles(core, self.flushes, fast_close=fast_close)
         self._locks = LockTable(core.service)
         self.recalls = Recalls(core, self.flushes)
