@@ -9,14 +9,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 
 from blocktree.fault import Fault, Kind
+from blocktree_gateway.adopting import circle_of, rotation
+from blocktree_gateway.appfile import pack_app
+from blocktree_gateway.devicemessages import Performed, Pushed
 from blocktree_gateway.flashing import Repl, compiled
+from blocktree_gateway.messages import AppStanding
 from gateway.emulator import EmulatedBoard, build_firmware
 from gateway.house import BOARDS, ROOT, house
+from gateway.test_devices import BAD_APP, GOOD_APP, perform
 
 VECTORS = ROOT / "tests" / "vectors"
 PLACE = (b"sensors", b"attic")
@@ -85,6 +92,54 @@ def test_a_full_board_and_one_that_says_no_are_told_apart(board: EmulatedBoard) 
             repl.run("import nothing_of_this_name")
         assert caught.value.kind is Kind.FAILED
         assert "nothing_of_this_name" in caught.value.what
+
+
+def test_a_board_takes_apps_keys_commands_and_a_restart(
+    board: EmulatedBoard, tmp_path: Path
+) -> None:
+    flash = ("device", "flash", board.port, "--board", "pico", "--app", "switch")
+    # The emulated board has no pins: its app is one that needs none, from the beginning.
+    bt(tmp_path / "state", *flash, "--set", "pin=null")
+
+    async def scene() -> None:
+        async with house(tmp_path) as home:
+            await home.gateway()
+            await home.adopt(PLACE, None, port=board.port)
+            await home.stop("pi")
+            await home.gateway(serial=(board.port,))
+            state = await home.until_here(PLACE, "serial")
+            assert state.free_heap > 64 << 10  # of the 240 KiB of a Pico, before it tidied up
+            done = await home.ask(PLACE, perform("Led.set", *[True]), Performed)
+            assert cbor2.loads(done.result) == [True]
+
+            good = pack_app({"app.py": GOOD_APP})
+            pushed = await home.ask(PLACE, await home.app(PLACE, "counter", good), Pushed)
+            assert (pushed.kind, pushed.sentence) == (0, "")
+            done = await home.until_command(PLACE, perform("Count.up"))
+            assert cbor2.loads(done.result) == [1]
+            bad = pack_app({"app.py": BAD_APP})
+            await home.ask(PLACE, await home.app(PLACE, "broken", bad), Pushed)
+            await home.until_app(PLACE, "counter", AppStanding.FALLEN_BACK)
+
+            device = await home.devices.require(PLACE)
+            circle = circle_of(home.user.tree, await home.devices.gateways(), (), home.user)
+            record = rotation(device.record, home.user.key, circle)
+            await home.devices.save(replace(device, record=record))
+            await home.until_epoch(PLACE, 2)
+            await home.until_here(PLACE, "serial")
+            before = await home.state(PLACE)
+            await home.stop("pi")
+            with Repl(board.port) as repl:
+                repl.reset()
+            await home.gateway(serial=(board.port,))
+            state = await home.until_here(PLACE, "serial")
+            assert state.boot == before.boot + 1
+            assert state.app == "counter"
+            done = await home.until_command(PLACE, perform("Count.up"))
+            assert cbor2.loads(done.result) == [1]
+            assert (await home.until_readings(PLACE, 3)).holds
+
+    asyncio.run(scene())
 
 
 def test_a_blank_board_is_flashed_paired_and_read_and_flashed_again(
