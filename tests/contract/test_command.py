@@ -89,6 +89,11 @@ def test_stub_table_and_text_of_a_diagram_are_written(shell: Shell) -> None:
     code, said = shell.bt("contract", "stub", "right.py", "--role", "cat")
     assert code == 9
     assert "there is: bird, owner" in said
+    for verb in ("stub", "table"):
+        code, said = shell.bt("contract", verb, "right.py")
+        assert code == 2
+        assert "for which role?" in said
+        assert "--role bird or owner" in said
 
 
 def test_draw_uses_graphviz_where_it_is(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +114,10 @@ def test_draw_without_graphviz_gives_text(shell: Shell, monkeypatch: pytest.Monk
     said = shell.ok("contract", "draw", "right.py")
     assert "Graphviz is not installed" in said
     assert "stateDiagram-v2" in said
+    code, said = shell.bt("contract", "draw", "right.py", "-o", "parrot.svg")
+    assert code == 1
+    assert "sudo apt install graphviz, or -o FILE.mmd" in said
+    assert not (shell.folder / "parrot.svg").exists()
 
 
 def test_diff_shows_what_breaks_and_whom(shell: Shell) -> None:

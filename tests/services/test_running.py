@@ -120,6 +120,8 @@ async def test_user_code_that_dies_hangs_or_prints_disturbs_nobody(tmp_path: Fil
     source = COUNTER.decode().replace(
         "        return Total(self.total, self.additions)\n",
         "        print('asked for', self.total)\n"
+        "        if self.total == 11:\n"
+        "            raise ValueError\n"
         "        if self.total == 13:\n"
         "            import os\n"
         "            os._exit(7)\n"
@@ -129,9 +131,11 @@ async def test_user_code_that_dies_hangs_or_prints_disturbs_nobody(tmp_path: Fil
         ann = await townsman(tree, "laptop")
         path = await run(tree, "counter", source.encode(), "Counter")
         await total(ann, path)
-        with pytest.raises(Fault) as died:
-            await ann.runtime.ask(path, Add(13, "unlucky"), Total)
-        assert died.value.kind is Kind.FAILED
+        for amount, words in ((11, "it crashed: ValueError"), (2, "it crashed")):
+            with pytest.raises(Fault) as died:
+                await ann.runtime.ask(path, Add(amount, f"unlucky {amount}"), Total)
+            assert (died.value.kind, died.value.what) == (Kind.FAILED, words)
+            assert (died.value.path, died.value.next_step) == (path, f"bt logs {path}")
         node = Address(tree.paths[0], SERVICES_ACTOR)
         lines = (await ann.runtime.ask(node, ReadLog(path), LogLines)).lines
         assert any("asked for 0" in line for line in lines)

@@ -81,7 +81,7 @@ def check_verb(source: str, *, as_json: bool) -> None:
 
 @command.command("stub")
 @click.argument("source", metavar="MODULE|FILE")
-@click.option("--role", required=True, metavar="ROLE", help="For who is to speak through it.")
+@click.option("--role", default="", metavar="ROLE", help="For who is to speak through it.")
 @_contract_option
 @_out_option
 def stub_verb(source: str, role: str, name: str, output: Path | None) -> None:
@@ -96,7 +96,7 @@ def stub_verb(source: str, role: str, name: str, output: Path | None) -> None:
 
 @command.command("table")
 @click.argument("source", metavar="MODULE|FILE")
-@click.option("--role", required=True, metavar="ROLE", help="The role that the device plays.")
+@click.option("--role", default="", metavar="ROLE", help="The role that the device plays.")
 @_contract_option
 @_out_option
 def table_verb(source: str, role: str, name: str, output: Path | None) -> None:
@@ -129,6 +129,9 @@ def draw_verb(source: str, name: str, output: Path | None, *, as_text: bool) -> 
     contract = _checked(source, name)
     program = None if as_text else shutil.which("dot")
     if program is None:
+        if output is not None and output.suffix == ".svg":
+            what, step = "Graphviz is not installed", "sudo apt install graphviz, or -o FILE.mmd"
+            raise Fault(Kind.UNSUPPORTED, what, path=str(output), next_step=step)
         if not as_text:
             say("Graphviz is not installed (sudo apt install graphviz): this is Mermaid text.")
         _write(mermaid(contract).encode(), output)
@@ -237,7 +240,11 @@ def _checked(source: str, name: str) -> Contract:
 
 
 def _role(source: str, name: str, role: str) -> Role:
-    return _checked(source, name).role(role)
+    contract = _checked(source, name)
+    if not role:
+        roles = " or ".join(each.name for each in contract.roles)
+        raise Fault(Kind.USAGE, f"{contract.name}: for which role?", next_step=f"--role {roles}")
+    return contract.role(role)
 
 
 def _write(data: bytes, output: Path | None) -> None:

@@ -255,7 +255,7 @@ class Ward(Actor):
             case Answered(number, data):
                 self._settle(number, Opaque(data))
             case Refused(number, data):
-                self._settle(number, decode(data, Failure).fault())
+                self._settle(number, self._told(decode(data, Failure).fault()))
             case Send():
                 self._carry(frame.number, pipe, lambda: self._sent(frame))
             case Blamed(process, sender, charge):
@@ -275,6 +275,13 @@ class Ward(Actor):
             waiting.set_exception(outcome)
         else:
             waiting.set_result(outcome)
+
+    def _told(self, fault: Fault) -> Fault:
+        """A fault of the child as others are told: a crash is read about in the log of the path."""
+        if fault.kind is not Kind.FAILED or fault.path != str(self.address):
+            return fault
+        path = self.errand.path
+        return Fault(fault.kind, fault.what, path=path, next_step=f"bt logs {path}")
 
     def _carry(self, number: int, pipe: Pipe, work: "Callable[[], Awaitable[Opaque]]") -> None:
         """Do what the child asks for, while it may act, and answer."""
@@ -313,10 +320,10 @@ class Ward(Actor):
         self.journal.add(why)
         self.state, self._pipe, self.pid = "restarting", None, 0
         self._running.clear()
-        fault = Fault(Kind.FAILED, "it crashed", path=self.errand.path, next_step="bt logs")
         for waiting in list(self._waiting.values()):
             if not waiting.done():
-                waiting.set_exception(Fault(fault.kind, fault.what, path=fault.path))
+                fault = Fault(Kind.FAILED, "it crashed", path=str(self.address))
+                waiting.set_exception(self._told(fault))
 
 
 def _environment() -> dict[str, str]:
