@@ -24,9 +24,12 @@ from blocktree_gateway.links.tls import TlsPort, device_context
 from blocktree_gateway.links.udp import UdpPort, open_udp
 from blocktree_gateway.publishing import PUBLISH_S
 from blocktree_gateway.reception import Reception
-from blocktree_gateway.roll import Roll
+from blocktree_gateway.roll import Known, Roll
+from blocktree_gateway.scanning import everyone
 from blocktree_gateway.secured import SecureReception
 from blocktree_gateway.session.door import Door
+from blocktree_gateway.session.keys import Purpose
+from blocktree_gateway.session.packets import encode_probe
 from blocktree_gateway.speaking import Ask, Claims, Speaking, survey_pause
 from blocktree_gateway.tree.devices import Devices
 from blocktree_gateway.tree.records import GatewayRecord
@@ -40,6 +43,7 @@ GATEWAYS_S = 3.0  # between two looks at the other gateways
 GATEWAYS_TOLD_MAX = 3  # to a device, in one message
 _AUTO = ("ttyUSB*", "ttyACM*")
 _GATEWAYS_BYTES_MAX = 200
+_LOOPBACK = "127."
 
 
 class Survey:
@@ -109,6 +113,7 @@ class Gateway:
             reader_key=above.user,
             ask=above.ask,
             around=Surroundings(who.path, self._told_gateways, lambda *_: None, lambda _: None),
+            call=self._call,
             commit_s=commit_s,
             publish_s=publish_s,
         )
@@ -172,6 +177,13 @@ class Gateway:
             if line and sum(map(len, told)) + len(line.encode()) <= _GATEWAYS_BYTES_MAX:
                 told.append(line)
         return told
+
+    def _call(self, known: Known) -> None:
+        """Ask a device to say hello, on every network that is listened to."""
+        if self.udp is None or self._settings.host.startswith(_LOOPBACK):
+            return
+        for where in everyone():
+            self.udp.send(encode_probe(Purpose.SERVE, known.device.record.hint), where)
 
     async def _register(self) -> None:
         assert self.udp is not None

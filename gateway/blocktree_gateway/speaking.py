@@ -3,7 +3,7 @@
 Every device that belongs is held by some gateway, also while it is away, so that commands to it
 have somewhere to wait. A gateway that hears a device which another holds asks it to yield; it does,
 unless the device is in session there. When a gateway dies its leases end, and those that remain
-take its devices within seconds.
+take its devices within seconds, and call them: a device alone would take half a minute to notice.
 """
 
 import asyncio
@@ -78,6 +78,7 @@ class Speaking:
         reader_key: of the user that the gateway runs for: opens reading secrets, to publish.
         ask: asks the gateway that holds a device.
         around: what actors need of the gateway.
+        call: asks a device on the network to come here, if it can be reached that way.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Speaking:
         reader_key: Key,
         ask: Ask,
         around: Surroundings,
+        call: Callable[[Known], None] = lambda _: None,
         commit_s: float = COMMIT_S,
         publish_s: float = PUBLISH_S,
     ) -> None:
@@ -102,6 +104,7 @@ class Speaking:
         self._reader_key = reader_key
         self._ask = ask
         self._around = replace(around, rekeyed=self._rekeyed, yielded=self._yielded)
+        self._call = call
         self._commit_s = commit_s
         self._publish_s = publish_s
         self._loop = asyncio.get_running_loop()
@@ -247,9 +250,11 @@ class Speaking:
             await self._claims.withdraw(path)
             await self._runtime.stop(name)
             raise
+        self.held[known.id] = actor
         if heard:
             actor.called_at = self._loop.time()
-        self.held[known.id] = actor
+        else:  # it may still believe in a gateway that is gone
+            self._call(known)
 
     def _require(self, device: bytes) -> None:
         if not self.may(device):
