@@ -60,8 +60,9 @@ def revoke(
     remaining: Iterable[Principal],
     ring: KeyRing,
     draw: Draw,
+    rights: Right = Right.ALL,
 ) -> tuple[Access, KeyRing]:
-    """The next access without the grants to `subjects`, under a new key, and the longer ring.
+    """The next access in which `subjects` lost `rights`, under a new key, and the longer ring.
 
     What is written with the new ring is closed to everybody but `remaining` and those who can read
     the directory above. What the revoked could read before may be in their hands, and stays so.
@@ -76,7 +77,7 @@ def revoke(
     bare = replace(
         old,
         version=old.version + 1,
-        grants=tuple(g for g in old.grants if (g.principal or g.path) not in subjects),
+        grants=_less(old.grants, subjects, rights),
         read_caps=_seal(stay, old.file, longer),
         epoch=longer.epoch,
     )
@@ -90,23 +91,12 @@ def withdraw(
     """The next access in which `subjects` have lost `rights`, under the same key.
 
     Raises:
-        Fault: UNSUPPORTED to take READ from who can open the key: `revoke` begins a new one, and so
-            must all that lies below.
+        Fault: USAGE to take READ from who can open the key: that is `revoke`.
     """
     if rights & Right.READ and old.readers & set(subjects):
-        raise Fault(
-            Kind.UNSUPPORTED,
-            "the right to read cannot be taken back yet: they have the key",
-            next_step="take back the rest (--may write,send), or move what matters elsewhere",
-        )
-    left = []
-    for grant in old.grants:
-        subject = grant.principal or grant.path
-        if subject is None or subject not in subjects:
-            left.append(grant)
-        elif rest := Right(grant.rights & ~rights):
-            left.append(grant_to(subject, rest))
-    return sign_access(replace(old, version=old.version + 1, grants=tuple(left)), signer)
+        raise Fault(Kind.USAGE, "who has the key loses it with a new one only")
+    grants = _less(old.grants, subjects, rights)
+    return sign_access(replace(old, version=old.version + 1, grants=grants), signer)
 
 
 def open_read_cap(access: Access, key: Key) -> bytes:
@@ -124,6 +114,20 @@ def open_read_cap(access: Access, key: Key) -> bytes:
         path=access.file.hex(),
         next_step="ask whoever may grant there",
     )
+
+
+def _less(
+    grants: Iterable[Grant], subjects: Collection[PrincipalId | Path], rights: Right
+) -> tuple[Grant, ...]:
+    """The grants that are left when some have lost rights."""
+    left = []
+    for grant in grants:
+        subject = grant.principal or grant.path
+        if subject is None or subject not in subjects:
+            left.append(grant)
+        elif rest := Right(grant.rights & ~rights):
+            left.append(grant_to(subject, rest))
+    return tuple(left)
 
 
 def _seal(readers: Iterable[Principal], file: FileId, ring: KeyRing) -> tuple[ReadCap, ...]:

@@ -13,14 +13,16 @@ from blocktree.cli.output import print_json, print_table, say
 from blocktree.cli.places import Places, TreePlace, here
 from blocktree.cli.session import OpenTree, Session, run, said_of
 from blocktree.cli.treepaths import TreePath, parse_tree_path
-from blocktree.cli.trees import find_directory
+from blocktree.cli.trees import Found, find_directory
 from blocktree.fault import Fault, Kind
+from blocktree.files.rekeying import Renewed
 from blocktree.keys import Credential, Member
 from blocktree.keys.chain import read_chain
 from blocktree.names import Path, PrincipalId
 
 _RIGHTS = {"read": Right.READ, "write": Right.WRITE, "send": Right.SEND, "grant": Right.GRANT}
 _HEX_KEY = 64
+_TOGETHER = "say --with WHO together with --may RIGHTS or --stop"
 
 
 @click.command("share")
@@ -28,6 +30,7 @@ _HEX_KEY = 64
 @click.option("--with", "who", metavar="WHO", help="A member's path, a path, or a key in hex.")
 @click.option("--may", metavar="RIGHTS", help="What they may: read, write, send, grant; commas.")
 @click.option("--stop", is_flag=True, help="Take that back in this directory, or everything.")
+@click.option("--new-keys", is_flag=True, help="Begin new keys in PATH and all below it.")
 @address_option
 @owner_options
 @json_option
@@ -39,6 +42,7 @@ def command(
     passphrase_file: FilePath | None,
     *,
     stop: bool,
+    new_keys: bool,
     no_input: bool,
     as_json: bool,
 ) -> None:
@@ -58,25 +62,30 @@ def command(
       bt share /home/inbox --with /home/users/bob --stop
       bt share /home/inbox --with /home/users/bob --stop --may write
 
-    What somebody wrote stays when his right to write is taken back: you sign it anew.
+    What somebody wrote stays when his right to write is taken back: you sign it anew. Who loses
+    the right to read keeps what he has; what is written later has new keys, which he has not.
+    If that breaks off, go on with --new-keys.
+
     The tree's root is shared by its owner, who is asked for the passphrase.
     """  # noqa: D301
-    if (who is None) != (may is None and not stop):
-        what = "say --with WHO together with --may RIGHTS or --stop"
-        raise Fault(Kind.USAGE, what, next_step="bt share --help")
+    if (who is None) != (may is None and not stop) or (who and new_keys):
+        raise Fault(Kind.USAGE, _TOGETHER, next_step="bt share --help")
     rights = _rights(may) if may else Right.ALL
     places = here()
     where = parse_tree_path(path, places)
     signer = where.place.user()
-    if who is not None and not where.names:
+    if (who is not None or new_keys) and not where.names:
         signer = open_owner(where.place, passphrase_file, no_input=no_input)
 
     async def play(session: Session) -> list[dict[str, Any]]:
         tree = await session.tree(where.place)
         with said_of(where):
-            if who is not None:
-                work = _take_back if stop else _give
-                await work(tree, where, _Who(who, places, tree), rights, signer)
+            if new_keys:
+                await _renew(tree, where, signer)
+            elif who is not None:
+                await (_take_back if stop else _give)(
+                    tree, where, _Who(who, places, tree), rights, signer
+                )
             return await _listed(tree, where)
 
     rows = run(play, addresses)
@@ -84,7 +93,7 @@ def command(
         print_json("share", {"path": str(where), "grants": rows})
     elif who is not None:
         say(f"{who} has lost that in {where}." if stop else f"{where} is shared with {who}.")
-    else:
+    elif not new_keys:
         print_table(("WHO", "MAY", "GIVEN IN"), [_line(row) for row in rows])
 
 
@@ -109,7 +118,25 @@ async def _take_back(
     tree: OpenTree, where: TreePath, who: _Who, rights: Right, signer: Credential
 ) -> None:
     found = await find_directory(tree.files, where)
-    await tree.files.sharing.take_back(found.ino, signer, {who.subject}, rights)
+    sharing = tree.files.sharing
+    done = await sharing.take_back(found.ino, signer, {who.subject}, rights, place=_place(found))
+    if done is not None:
+        _say_renewed(done)
+
+
+async def _renew(tree: OpenTree, where: TreePath, signer: Credential) -> None:
+    found = await find_directory(tree.files, where)
+    _say_renewed(await tree.files.sharing.renew(found.ino, signer, place=_place(found)))
+
+
+def _place(found: Found) -> tuple[int, bytes] | None:
+    return (found.above[-1], found.name) if found.above else None
+
+
+def _say_renewed(done: Renewed) -> None:
+    say(f"{len(done.files):,} files and directories have new keys.")
+    if done.kept:
+        say(f"{len(done.kept):,} keep theirs: they are public, or have several names.")
 
 
 async def _give(

@@ -1,6 +1,7 @@
 """Keeps nodes up to date: when a newer header came, its keys, content and table are built on it."""
 
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from blocktree.caps import KeyRing, load_access, open_read_cap, open_ring
@@ -24,6 +25,8 @@ class Opened:
         key: opens read caps that are sealed to this client.
         engine: what contents are read and written with.
     """
+
+    find_key: Callable[[Node, Header], Awaitable[None]]  # in its directory; set by `Rekeying`
 
     def __init__(self, headers: HeaderCache, key: Key, engine: Engine) -> None:
         self._headers = headers
@@ -52,6 +55,10 @@ class Opened:
                 raise
         header = known.header
         if header is not node.last:
+            if self._lacks_key(node, header):
+                await self.find_key(node, header)
+                if node.epoch == header.epoch:
+                    return await self.header(node, exclusive=exclusive)  # it may be newer by now
             self._refresh(node, header)
         if node.content is not None:
             node.content.peers = known.holders
@@ -110,6 +117,14 @@ class Opened:
             node.table = replace(node.table, header=header)
         node.last = header
 
+    def renewed(self, node: Node, ring: KeyRing) -> None:
+        """The node was committed here under a new key."""
+        assert node.last is not None
+        node.key, node.epoch, node.ring = ring.current, ring.epoch, ring
+        node.cipher, node.table = new_cipher(node.last, ring), None
+        if node.content is not None:
+            node.content.load(node.last, node.cipher)
+
     def _refresh(self, node: Node, header: Header) -> None:
         if header.kind is not node.kind:
             raise Fault(Kind.DAMAGED, "the file is of another kind", path=node.file.hex())
@@ -123,10 +138,25 @@ class Opened:
         node.table = None
         node.last = header
 
+    def _lacks_key(self, node: Node, header: Header) -> bool:
+        """Whether the file was given a new key elsewhere, which only its directory has for us."""
+        if node.ring is not None and node.ring.epoch == header.epoch:
+            return False
+        if node.key and node.epoch == header.epoch:
+            return False
+        public = header.cipher is Cipher.PLAIN and len(node.key) != 32
+        return not public and header.file != ROOT_FILE and not self._has_cap(header)
+
+    def _has_cap(self, header: Header) -> bool:
+        readers = load_access(header.access).readers if header.access else ()
+        return self._key.principal.id in readers
+
     def _open_ring(self, node: Node, header: Header) -> KeyRing:
         if header.cipher is Cipher.PLAIN and len(node.key) != 32:
             return KeyRing.start(os.urandom)
-        if (not node.key or node.epoch != header.epoch) and header.access:
+        stale = not node.key or node.epoch != header.epoch
+        by_cap = not node.key or node.file == ROOT_FILE or self._has_cap(header)
+        if stale and by_cap and header.access:
             access = load_access(header.access)
             node.key, node.epoch = open_read_cap(access, self._key), access.epoch
         if not node.key or node.epoch != header.epoch:

@@ -16,12 +16,12 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.core import Core, until_agreed
 from blocktree.files.flush import Flushes, Part
 from blocktree.files.nodes import Node, hold
+from blocktree.files.rekeying import Loss, Rekeying, Renewed
 from blocktree.keys import Credential, Principal
 from blocktree.names import Path, PrincipalId
 from blocktree.sectors.header import FileKind
 from blocktree.wire import encode
 
-_LISTED = 1024  # entries of a directory at a time
 _SIGNED_TOGETHER = 48  # files in one transaction
 _Change = Callable[[Access | None, Node], Access]
 
@@ -32,6 +32,7 @@ class Sharing:
     def __init__(self, core: Core, flushes: Flushes) -> None:
         self._core = core
         self._flushes = flushes
+        self._keys = Rekeying(core, flushes)
 
     async def access(self, ino: int) -> Access | None:
         """What a directory itself says of who may use it; None if it only inherits."""
@@ -69,28 +70,47 @@ class Sharing:
         signer: Credential,
         subjects: Collection[PrincipalId | Path],
         rights: Right = Right.ALL,
-    ) -> None:
+        *,
+        place: tuple[int, bytes] | None = None,
+    ) -> Renewed | None:
         """Take back rights that were given to some in this very directory.
 
         What they wrote below it, and nobody after them, is signed anew first. What they write at
-        that very moment may be refused by readers afterwards.
+        that very moment may be refused by readers afterwards. If one of them could open the
+        directory's key, all below gets new keys, and what came of that is given back.
+
+        Args:
+            ino: the directory.
+            signer: as in `give`.
+            subjects: who loses them.
+            rights: what they lose.
+            place: the directory and name that `ino` has; None for the root.
 
         Raises:
-            Fault: NOT_FOUND if nothing was; UNSUPPORTED for READ of who can open the directory's
-                key; as `give`.
+            Fault: NOT_FOUND if that was not given; as `give` and `Rekeying.renew`.
         """
+        node, old = self._core.nodes.at(ino), await self.access(ino)
+        if old is None or not _taken(old, subjects, rights):
+            raise Fault(Kind.NOT_FOUND, "that was not given to them in this directory")
+        await self._adopt(node, _taken(old, subjects, rights & Right.WRITE))
+        if rights & Right.READ and old.readers & set(subjects):
+            return await self._keys.renew(node, self._place(place), Loss(signer, subjects, rights))
 
         def change(old: Access | None, node: Node) -> Access:
-            if old is None or not _taken(old, subjects, rights):
-                raise Fault(Kind.NOT_FOUND, "that was not given to them in this directory")
-            del node
+            assert old is not None, f"{node.file.hex()} had one, and none is ever taken away"
             return withdraw(old, signer, subjects, rights)
 
-        node = self._core.nodes.at(ino)
-        if (old := await self.access(ino)) is not None:
-            change(old, node)  # refuses before anything is done
-            await self._adopt(node, _taken(old, subjects, rights & Right.WRITE))
         await self._change(ino, change)
+        return None
+
+    async def renew(
+        self, ino: int, signer: Credential, *, place: tuple[int, bytes] | None = None
+    ) -> Renewed:
+        """Begin new keys in a directory and below, for who may read there now. As `take_back`."""
+        return await self._keys.renew(self._core.nodes.at(ino), self._place(place), Loss(signer))
+
+    def _place(self, place: tuple[int, bytes] | None) -> tuple[Node, bytes] | None:
+        return None if place is None else (self._core.nodes.at(place[0]), place[1])
 
     async def _change(self, ino: int, change: _Change) -> None:
         node, core = self._core.nodes.at(ino), self._core
@@ -112,7 +132,7 @@ class Sharing:
         below = [top] if lost else []
         while below:
             theirs: list[Node] = []
-            for node in await self._nodes_in(below.pop()):
+            for _, node in await self._keys.entries(below.pop()):
                 if node.kind is FileKind.DIRECTORY:
                     below.append(node)
                 header = await self._core.opened.header(node)
@@ -121,15 +141,6 @@ class Sharing:
                     theirs.append(node)
             for some in _batches(theirs):
                 await until_agreed(partial(self._sign, some))
-
-    async def _nodes_in(self, directory: Node) -> list[Node]:
-        """What has a name in a directory."""
-        await self._flushes.flush_names(directory)
-        nodes, cookie = [], 0
-        while found := await self._core.directories.list(directory, cookie, _LISTED):
-            cookie = found[-1][0]
-            nodes += [self._core.nodes.add(e.file, e.kind, e.key, e.epoch) for _, e in found]
-        return nodes
 
     async def _sign(self, nodes: Sequence[Node]) -> None:
         parts: list[Part] = []
