@@ -141,9 +141,9 @@ class Devices:
         return device
 
     async def save(self, device: Device) -> None:
-        """Write a device's record, and have everybody who watches see it."""
-        await self.files.write((*device.place, RECORD), encode(device.record))
-        await self.files.link(_index(device.device), _target(device.place))
+        """Write a device's record, and have everybody who watches see it, in one transaction."""
+        links = {_index(device.device): _target(device.place)}
+        await self.files.write((*device.place, RECORD), encode(device.record), links)
 
     async def rename(self, device: Device, place: Place) -> Device:
         """Move a device with all its history, in one transaction.

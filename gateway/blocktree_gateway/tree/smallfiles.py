@@ -94,12 +94,23 @@ class SmallFiles:
         async with self._directory(place):
             pass
 
-    async def write(self, place: Place, content: bytes) -> None:
-        """Put a file in place, whole or not at all; durable when this returns."""
-        async with self._directory(place[:-1]) as directory:
+    async def write(
+        self,
+        place: Place,
+        content: bytes,
+        links: Mapping[Place, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Put a file in place, whole or not at all; durable when this returns.
+
+        Symbolic links at `links` say what is given there from the same moment on.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            directory = await stack.enter_async_context(self._directory(place[:-1]))
             part = _part(place[-1])
             await self._fill(directory, part, content)
-            await self.volume.rename(directory, part, directory, place[-1], RenameFlag.REPLACE)
+            renames = [Renaming(directory, part, directory, place[-1], RenameFlag.REPLACE)]
+            renames += [await self._link_part(stack, *link) for link in links.items()]
+            await self.volume.rename_together(renames)
 
     async def overwrite(self, place: Place, content: bytes, *, base: int = 0) -> None:
         """Give a file new content in one commit, keeping the file: for what changes often.
@@ -127,11 +138,8 @@ class SmallFiles:
 
     async def link(self, place: Place, target: bytes) -> None:
         """Have a symbolic link at `place` point to `target`, in place of an older one."""
-        async with (
-            self._directory(place[:-1]) as directory,
-            self._part_link(directory, place[-1], target) as part,
-        ):
-            await self.volume.rename(directory, part, directory, place[-1], RenameFlag.REPLACE)
+        async with contextlib.AsyncExitStack() as stack:
+            await self.volume.rename_together([await self._link_part(stack, place, target)])
 
     async def move(
         self,
@@ -156,10 +164,7 @@ class SmallFiles:
             if above is None:
                 raise Fault(Kind.NOT_FOUND, "there is nothing here", path=said(old))
             renames = [Renaming(above.ino, old[-1], target, new[-1], RenameFlag.NOREPLACE)]
-            for place, says in links.items():
-                directory = await stack.enter_async_context(self._directory(place[:-1]))
-                part = await stack.enter_async_context(self._part_link(directory, place[-1], says))
-                renames.append(Renaming(directory, part, directory, place[-1], RenameFlag.REPLACE))
+            renames += [await self._link_part(stack, *link) for link in links.items()]
             try:
                 await self.volume.rename_together(renames)
             except Fault as fault:
@@ -270,6 +275,14 @@ class SmallFiles:
         finally:
             await asyncio.shield(self.volume.release(handle))
             self.volume.forget(made.ino, 1)
+
+    async def _link_part(
+        self, stack: contextlib.AsyncExitStack, place: Place, target: bytes
+    ) -> Renaming:
+        """What puts a link in its place, made under another name before."""
+        directory = await stack.enter_async_context(self._directory(place[:-1]))
+        part = await stack.enter_async_context(self._part_link(directory, place[-1], target))
+        return Renaming(directory, part, directory, place[-1], RenameFlag.REPLACE)
 
     @contextlib.asynccontextmanager
     async def _part_link(self, directory: int, name: bytes, target: bytes) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""A device that is renamed is at one path or the other, wherever the renaming is cut off."""
+"""A change of a device was made or was not, wherever it is cut off; gateways see it if it was."""
 
 import asyncio
 import contextlib
@@ -66,6 +66,37 @@ async def _place(devices: Devices) -> Place:
     assert await devices.files.read((*found.place, b"stream", b"1")) == b"readings"
     assert DEVICE in await devices.marks()
     return found.place
+
+
+def test_a_revocation_that_is_cut_off_anywhere_is_seen_by_gateways_if_it_was_made() -> None:
+    async def play(commits: int) -> bool:
+        store, cut = MemoryStore(), Cut(commits)
+        before: dict[bytes, int] = {}
+
+        async def begin(devices: Devices) -> None:
+            await _begin(devices)
+            before.update(await devices.marks())
+
+        async def revoke(devices: Devices) -> None:
+            await devices.revoke(await devices.require(ATTIC), "sold it", 1)
+
+        async def look(devices: Devices) -> None:
+            revoked = not (await devices.require(ATTIC)).record.belongs
+            assert revoked == (await devices.marks() != before)
+            assert revoked == (not cut.refused)
+
+        await _with(store, begin)
+        store.refuse = cut
+        with contextlib.suppress(Fault):
+            await _with(store, revoke)
+        store.refuse = lambda _: None
+        await _with(store, look)
+        return cut.refused
+
+    cut_at = 0
+    while asyncio.run(play(cut_at)):
+        cut_at += 1
+    assert cut_at >= 2
 
 
 def test_a_renaming_that_is_cut_off_anywhere_was_done_or_was_not() -> None:
