@@ -49,10 +49,9 @@ def command(
     """Say who may do what in a directory, or let others.
 
     Rights are inherited by everything below and only add up. WHO is a member of the tree
-    (/home/users/ann, /home/pi-1, a device's path), a path that stands for all below it, or the
-    key of anybody, also of another tree, in hex. To read takes a key, so only a member can be
-    given that. send is the right to send messages to the actors there, grant to share what lies
-    below.
+    (/home/users/ann, /home/pi-1), a path that stands for all below it, or anybody's key in hex. To
+    read takes a key, so only a member can be given that. send is the right to send messages to the
+    actors there, grant to share what lies below.
 
     \b
     Examples:
@@ -83,9 +82,8 @@ def command(
             if new_keys:
                 await _renew(tree, where, signer)
             elif who is not None:
-                await (_take_back if stop else _give)(
-                    tree, where, _Who(who, places, tree), rights, signer
-                )
+                work = _take_back if stop else _give
+                await work(tree, where, _Who(who, places, tree), rights, signer)
             return await _listed(tree, where)
 
     rows = run(play, addresses)
@@ -94,7 +92,7 @@ def command(
     elif who is not None:
         say(f"{who} has lost that in {where}." if stop else f"{where} is shared with {who}.")
     elif not new_keys:
-        print_table(("WHO", "MAY", "GIVEN IN"), [_line(row) for row in rows])
+        _print(rows)
 
 
 class _Who:
@@ -189,6 +187,10 @@ def _rows(
             }
         )
     return rows
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    print_table(("WHO", "MAY", "GIVEN IN"), [_line(row) for row in rows])
 
 
 def _line(row: dict[str, Any]) -> tuple[str, str, str]:
