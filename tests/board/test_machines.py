@@ -8,7 +8,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from bt import cbor, cobs, messages, packets, session, wifi
+from bt import cbor, cobs, mdns, messages, packets, session, wifi
 from bt.buffer import Buffer
 from bt.fault import Fault
 from bt.letters import Letters
@@ -16,11 +16,15 @@ from bt.monitor import Monitor
 from bt.slots import A, B, Slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zeroconf import ServiceInfo
+from zeroconf._protocol.incoming import DNSIncoming
+from zeroconf._protocol.outgoing import DNSOutgoing
 
 import board.peer as p
 from board.device_vectors import DEVICE
 
 LINK = bytes(range(32))
+GATEWAYS = "_btgateway._udp.local."
 
 
 class Air:
@@ -310,3 +314,44 @@ def test_links_that_want_the_wifi_at_once_join_it_once_and_it_is_joined_again_wh
 def test_without_a_name_there_is_no_wifi_to_join() -> None:
     with pytest.raises(OSError, match="--wifi"):
         asyncio.run(wifi.Wifi(Station(), Me()).online())
+
+
+def announced(*ports: int) -> bytes:
+    """What the library that gateways use answers a device's question with."""
+    asked = DNSIncoming(mdns.question())
+    (question,) = asked.questions
+    assert (question.name, question.type, question.unicast) == (GATEWAYS, 12, True)
+    answer = DNSOutgoing(0x8400, multicast=False)
+    answer.add_question(question)
+    for number, port in enumerate(ports):
+        service = ServiceInfo(
+            GATEWAYS,
+            f"hall {number}.{GATEWAYS}",
+            port=port,
+            server=f"hall-{number}.local.",
+            properties={"v": "1", "tls": "4781"},
+            parsed_addresses=["10.77.0.1", "fd00::1"],
+        )
+        answer.add_answer(asked, service.dns_pointer())
+        for one in (service.dns_service(), service.dns_text(), *service.dns_addresses()):
+            answer.add_additional_answer(one)
+    (packet,) = answer.packets()
+    return packet
+
+
+def test_a_device_reads_the_ports_of_gateways_from_an_answer_of_multicast_dns() -> None:
+    assert mdns.ports(announced(4780)) == [4780]
+    assert mdns.ports(announced(5780, 4780)) == [5780, 4780]
+    assert mdns.ports(announced(*range(1, 9))) == [1, 2, 3, 4]
+    whole = announced(4780)
+    assert all(mdns.ports(whole[:size]) in ([], [4780]) for size in range(len(whole)))
+    assert mdns.ports(whole.replace(b"_btgateway", b"_btgetaway")) == []
+    assert mdns.ports(mdns.question()) == []
+
+
+@given(st.binary(max_size=80), st.integers(0, 200))
+def test_no_bytes_make_a_device_stumble_over_multicast_dns(noise: bytes, at: int) -> None:
+    whole = announced(4780)
+    spoiled = (whole[:at] + noise + whole[at + len(noise) :])[:512]
+    for packet in (noise, spoiled):
+        assert all(0 < port < 65536 for port in mdns.ports(packet))

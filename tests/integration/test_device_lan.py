@@ -23,6 +23,7 @@ from gateway.house import Program
 from lan import Lan, needs_root
 
 pytestmark = needs_root
+PORTS = {"hall": (UDP_PORT, TLS_PORT), "porch": (5780, 5781)}
 BOARDS = (("attic", ("tls", "udp")), ("shed", ("udp",)))  # each with its links
 GATEWAYS = {"hall": "pi", "porch": "porch"}  # each with its host
 CALLED_S = 18.0
@@ -38,7 +39,7 @@ class Seen(ServiceListener):
     def remove_service(self, zc, kind, name): self.names.discard(name)
 
 kind, count = "_btgateway._udp.local.", int(sys.argv[1])
-seen, zc, end = Seen(), Zeroconf(), time.monotonic() + float(sys.argv[2])
+seen, zc, end = Seen(), Zeroconf(), time.monotonic() + 10
 browser = ServiceBrowser(zc, kind, seen)
 while len(seen.names) < count and time.monotonic() < end: time.sleep(0.05)
 found = [zc.get_service_info(kind, name) for name in seen.names]
@@ -76,12 +77,17 @@ class Network:
         self.bt("laptop", "init", "home", "--user", "ada", *sign)
         ticket = self.bt("laptop", "node", "invite", "/home/pi", *sign)
         self.bt("pi", "node", "join", "-", state="pi", given=ticket)
-        for gateway, host in GATEWAYS.items():
-            self.bt(host, "gateway", "up", gateway)
+        self.up("porch")
 
-    def gateways(self, count: int, seconds: float = 10.0) -> dict[str, Any]:
+    def up(self, gateway: str) -> None:
+        """Start a gateway."""
+        udp, tls = PORTS[gateway]
+        ports = ("--udp", str(udp), "--tls", str(tls))
+        self.bt(GATEWAYS[gateway], "gateway", "up", gateway, *ports)
+
+    def gateways(self, count: int) -> dict[str, Any]:
         """The gateways that the laptop hears of by multicast DNS, once there are so many."""
-        done = self.lan.run("laptop", [sys.executable, "-c", BROWSE, str(count), str(seconds)])
+        done = self.lan.run("laptop", [sys.executable, "-c", BROWSE, str(count)])
         assert done.returncode == 0, done.stderr
         heard = json.loads(done.stdout)
         return {each["name"].split(" ")[0].removeprefix("gateway-"): each for each in heard}
@@ -96,6 +102,11 @@ class Network:
             )
             for each in listed
         }
+
+    def record_size(self, path: str) -> int:
+        """Bytes of a device's record: it has its secrets once for each gateway."""
+        (file,) = json.loads(self.bt("laptop", "stat", f"{path}/device", "--json"))["files"]
+        return int(file["size"])
 
     def wait_for(self, what: str, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_S
@@ -144,29 +155,32 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 def test_devices_and_gateways_find_each_other(network: Network, micropython: str) -> None:
-    heard = network.gateways(len(GATEWAYS))
-    assert set(heard) == set(GATEWAYS)
-    for name, host in GATEWAYS.items():
-        assert network.lan.hosts[host] in heard[name]["addresses"]
-        assert heard[name]["udp"] == UDP_PORT
-        assert heard[name]["said"]["tls"] == str(TLS_PORT)
-
     devices = [Board(network, micropython, *each) for each in BOARDS]
     try:
         scanned = json.loads(network.bt("laptop", "device", "scan", "--json"))["network"]
         assert {each["address"] for each in scanned} == {each.address for each in devices}
         for device in devices:
             device.pair()
-        # By broadcast first; then they are told of their gateways, and one prefers mutual TLS.
+        # Nobody listens where their broadcasts go, but multicast DNS tells them of a gateway. Then
+        # they are told where it takes TLS, which one of them prefers.
         tls, udp = (each.path for each in devices)
-        links = ("mtls", "udp")
-        network.wait_for(
-            "sessions", lambda: tuple(network.seen()[path][0] for path in (tls, udp)) == links
-        )
+        here = {tls: ("mtls", "porch"), udp: ("udp", "porch")}
+        network.wait_for("sessions", lambda: network.seen() == here)
         assert "°C" in network.bt("laptop", "read", udp)
 
-        first = network.seen()[udp][1]
-        (second,) = set(GATEWAYS) - {first}
+        before = network.record_size(udp), network.record_size(tls)
+        network.up("hall")
+        heard = network.gateways(len(GATEWAYS))
+        assert set(heard) == set(GATEWAYS)
+        for name, host in GATEWAYS.items():
+            assert network.lan.hosts[host] in heard[name]["addresses"]
+            assert (heard[name]["udp"], int(heard[name]["said"]["tls"])) == PORTS[name]
+
+        # The first gateway gives the secrets of its devices on.
+        network.wait_for("secrets", lambda: network.record_size(udp) > before[0])
+        network.wait_for("secrets", lambda: network.record_size(tls) > before[1])
+        # What they were told of is gone; the other gateway calls them, and they find it.
+        first, second = "porch", "hall"
         network.kill(first)
         killed = time.monotonic()
         network.wait_for("the other gateway", lambda: network.seen()[udp] == ("udp", second))
@@ -179,5 +193,3 @@ def test_devices_and_gateways_find_each_other(network: Network, micropython: str
     finally:
         for device in devices:
             device.program.stop()
-    network.bt("laptop", "gateway", "down", second)
-    assert network.gateways(1, seconds=2.0) == {}
