@@ -3,9 +3,9 @@
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Path
+from blocktree.names import Path, PrincipalId
 from blocktree.store.place_messages import HEARTBEAT_S, LEASE_S, OFFER_S, Provider, Stay
-from blocktree.store.registry import SAFE_S, SESSIONS_MAX, Registry, nearest
+from blocktree.store.registry import BACK_S, COMES_S, SAFE_S, SESSIONS_MAX, Registry, nearest
 
 PRINTER, DOOR = Path("/bt1x/services/printer"), Path("/bt1x/door")
 ONE, TWO = Path("/bt1x/pi-1"), Path("/bt1x/pi-2")
@@ -100,3 +100,21 @@ def test_the_nearest_provider_comes_first() -> None:
     beside = Provider(PRINTER, Path("/bt1x/kitchen/pi-2"), "p")
     here = Provider(PRINTER, Path("/bt1x/kitchen/pi-1"), "p")
     assert nearest([far, beside, here], here.process) == [here, beside, far]
+
+
+def test_the_node_that_is_asked_for_is_waited_for_and_then_another_is_chosen() -> None:
+    registry = Registry(0.0)
+
+    def chosen(now: float, *, only: bool = False) -> Path | None:
+        registry.volunteer(TWO, B, PrincipalId(bytes(32)), now)
+        found = registry.choose(ONE, {}, now, only=only)
+        return None if found is None else found[0]
+
+    assert chosen(COMES_S - 0.1) is None  # it may still be starting
+    assert chosen(COMES_S) == TWO
+    registry.volunteer(ONE, A, PrincipalId(bytes(32)), 20.0)
+    assert chosen(20.0 + OFFER_S) == ONE
+    assert chosen(20.1 + OFFER_S) is None  # it was there a moment ago
+    assert chosen(20.0 + OFFER_S + BACK_S) == TWO
+    assert chosen(1000.0, only=True) is None
+    assert registry.choose("", {TWO: 1}, 1000.0) is not None

@@ -11,7 +11,7 @@ from blocktree.cli.session import OpenTree, Session, run
 from blocktree.fault import Fault
 from blocktree.names import Address, Path
 from blocktree.services.run_messages import SERVICES_ACTOR, GetWards, Wards, WardStatus
-from blocktree.store.place_messages import ListRunning, RunList
+from blocktree.store.place_messages import ListRunning, Run, RunList
 
 _SECONDS = 10.0
 _NODE_SECONDS = 3.0
@@ -48,7 +48,7 @@ def command(tree: str | None, addresses: tuple[str, ...], *, as_json: bool) -> N
                 "path": one.path.replace(f"/{place.tree()}", f"/{place.alias}", 1),
                 "actor": one.actor,
                 "node": one.process.rpartition("/")[2],
-                "state": ward.state if ward else ("starting" if one.process else "nowhere"),
+                "state": ward.state if ward else _state(one),
                 "crashes": ward.crashes if ward else 0,
                 "epoch": one.epoch,
             }
@@ -63,6 +63,13 @@ def command(tree: str | None, addresses: tuple[str, ...], *, as_json: bool) -> N
         return
     heads = ("PATH", "ACTOR", "NODE", "STATE", "CRASHES", "EPOCH")
     print_table(heads, [[str(row[head.lower()]) for head in heads] for row in rows])
+
+
+def _state(one: Run) -> str:
+    """Of one that no node says it runs."""
+    if one.process:
+        return "starting"
+    return f"waits for {one.on.rpartition('/')[2]}" if one.on else "nowhere"
 
 
 async def _wards(tree: OpenTree, process: Path) -> tuple[WardStatus, ...]:

@@ -37,7 +37,8 @@ _POLL_SECONDS = 0.25
 @click.command("run")
 @click.argument("code", metavar="FILE.py:CLASS")
 @click.option("--at", "at", required=True, metavar="PATH", help="The path at which it answers.")
-@click.option("--on", "on", metavar="NODE", help="The node that runs it. Without it: any.")
+@click.option("--on", "on", metavar="NODE", help="The node that runs it while it lives.")
+@click.option("--only", is_flag=True, help="With --on: no other node, also when that one is away.")
 @click.option("--replace", is_flag=True, help="Replace what runs there; its state is kept.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it runs.")
 @address_option
@@ -47,10 +48,13 @@ def command(
     on: str | None,
     addresses: tuple[str, ...],
     *,
+    only: bool,
     replace: bool,
     no_wait: bool,
 ) -> None:
     """Have the tree run an actor: on one node, and on another when that one dies.
+
+    With --on it begins on that node; with --only, it waits for that node to come back.
 
     The code is written into the tree as PATH.py, signed by you, and readable for those who keep
     the tree, since they run it. Nodes verify it before it runs. A contract that it plays is
@@ -70,6 +74,8 @@ def command(
     where = parse_tree_path(at, here())
     if not where.names:
         raise Fault(Kind.USAGE, "an actor needs a name in the tree", path=at)
+    if only and not on:
+        raise Fault(Kind.USAGE, "which node?", next_step="--on NODE --only")
 
     async def work(session: Session) -> None:
         tree = await session.tree(where.place)
@@ -88,6 +94,7 @@ def command(
             cls,
             permissions=own,
             on=node,
+            only=only,
             replace=replace,
         )
         say(f"{where} is to run: its code is {where}.py")

@@ -51,7 +51,8 @@ def command(
                 return found
             after = some[-1].path
 
-    _print(run(work, addresses), where.place, as_json=as_json)
+    found = run(work, addresses, leaderless=name is None)
+    _print(found, where.place, as_json=as_json)
 
 
 def _print(found: list[Provider], place: TreePlace, *, as_json: bool) -> None:

@@ -121,7 +121,7 @@ class SectorService:
                     raise
                 moved = self._learn(target, fault)  # also for the next request
                 if self.clock() + pause > end:
-                    raise
+                    raise _last(fault) from None
             if not moved:
                 await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - not a secret
                 pause = min(pause * 2, _PAUSE_MAX_S)
@@ -290,6 +290,14 @@ class SectorService:
             if held:
                 await self.ask(KeepAlive(self.session, tuple(held)), Alive)
             self._epoch = alive.epoch
+
+
+def _last(fault: Fault) -> Fault:
+    """What is told when patience ends: that one node does not lead says nothing to who asked."""
+    if fault.kind is not Kind.NOT_LEADER:
+        return fault
+    what = "no node leads the tree: too few of them answer"
+    return Fault(Kind.NO_QUORUM, what, next_step="bt status")
 
 
 class _Doubt:

@@ -31,7 +31,8 @@ class Running(Record):
     code: FileId  # a public file of at most CODE_BYTES_MAX
     digest: Digest  # SHA-256 of that file's content: this very code
     actor: str  # the class in it
-    on: str = ""  # path of the node that it is to run on; "": any
+    on: str = ""  # path of the node that it is to run on while that lives; "": any
+    only: bool = False  # and nowhere else, also when that is away
 
 
 def running_key(file: FileId) -> bytes:

@@ -43,6 +43,7 @@ async def deploy(
     *,
     permissions: Permissions,
     on: str = "",
+    only: bool = False,
     replace: bool = False,
 ) -> None:
     """Write an actor's code and say that it is to run.
@@ -54,7 +55,8 @@ async def deploy(
         source: Python.
         cls: the actor's class.
         permissions: of the files.
-        on: the node that is to run it, "": any.
+        on: the node that is to run it while it lives, "": any.
+        only: no other may.
         replace: an actor that is there, which keeps its state.
 
     Raises:
@@ -83,7 +85,7 @@ async def deploy(
     finally:
         await files.release(handle)
     file, digest = FileId(files.file_of(made.ino)), Digest(sha256(source).digest())
-    running = Running(path, file, digest, cls, on)
+    running = Running(path, file, digest, cls, on, only)
     await files.make_actor(directory, name, permissions, encode(running))
 
 

@@ -33,6 +33,8 @@ from blocktree.store.place_messages import (
 SESSIONS_MAX: Final = 4096
 OFFERS_MAX: Final = 1 << 15
 SAFE_S: Final = LEASE_S * 1.1
+COMES_S: Final = 15.0  # for the node that an actor asks for, after this leadership began
+BACK_S: Final = 3.0  # and after it was there
 
 
 @dataclass(slots=True)
@@ -209,15 +211,25 @@ class Registry:
         self._volunteers[process] = _Volunteer(session, principal, now + OFFER_S)
 
     def choose(
-        self, on: str, load: Mapping[Path, int], now: float
+        self, on: str, load: Mapping[Path, int], now: float, *, only: bool = False
     ) -> tuple[Path, bytes, PrincipalId] | None:
-        """The live volunteer that runs the least, or the one asked for; None if there is none."""
+        """The live volunteer that runs the least, or the one asked for; None if there is none.
+
+        The one asked for is waited for, not long if it was there a moment ago; `only`: for ever.
+        """
         live = {path: one for path, one in self._volunteers.items() if one.until >= now}
-        wanted = [path for path in live if not on or path == on]
+        wanted = [path for path in live if path == on]
+        if not wanted and not (on and (only or now < self._waited_for(Path(on)))):
+            wanted = list(live)
         if not wanted:
             return None
         path = min(wanted, key=lambda path: (load.get(path, 0), path))
         return path, live[path].session, live[path].principal
+
+    def _waited_for(self, node: Path) -> float:
+        """Until when a node that is asked for may still come, before another takes its place."""
+        known = self._volunteers.get(node)
+        return self._began + COMES_S if known is None else known.until + BACK_S
 
     # ---- inside
 

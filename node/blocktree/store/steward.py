@@ -104,7 +104,7 @@ def claim_for(  # noqa: PLR0917 - all that the choice depends on
     """Who is to run a service now; None if it runs, or if there is nobody to run it."""
     if held is not None and registry.alive(running.path, now):
         return None
-    chosen = registry.choose(running.on, load, now)
+    chosen = registry.choose(running.on, load, now, only=running.only)
     if chosen is None:
         return None
     process, session, principal = chosen
