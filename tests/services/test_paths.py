@@ -9,7 +9,9 @@ from pathlib import Path as File
 import pytest
 
 from blocktree.actors.places import Target
+from blocktree.caps import Right, grant_to
 from blocktree.fault import Fault, Kind
+from blocktree.files.volume import ROOT_INO
 from blocktree.keys import MemberKind, new_credential, user_path
 from blocktree.names import Address, Path, join
 from blocktree.store.place_messages import (
@@ -19,6 +21,7 @@ from blocktree.store.place_messages import (
     Providers,
     Resolve,
 )
+from services.test_running import files_of
 from services.town import Add, Adder, Sum, townsman
 from store.world import NOW, in_loop, until, world
 
@@ -176,6 +179,10 @@ async def test_who_lacks_the_right_to_send_is_refused_at_the_door(tmp_path: File
         assert await ann.runtime.ask(attic, Add(4), Sum) == Sum(4, "gate")
         assert len(adder.calls) == 1
         assert adder.calls[0].path == attic
+        async with files_of(tree) as files:
+            may = [grant_to(bob.path, Right.SEND)]
+            await files.sharing.give(ROOT_INO, made.owner, may, [])
+        assert await phone.runtime.ask(attic, Add(1), Sum) == Sum(5, "gate")
 
 
 class Known:

@@ -13,6 +13,7 @@ from blocktree.cli.contractfile import load
 from blocktree.cli.mkdir import make_all
 from blocktree.cli.output import say
 from blocktree.cli.places import here
+from blocktree.cli.publishing import publish
 from blocktree.cli.session import OpenTree, Session, run
 from blocktree.cli.treefolder import new_permissions
 from blocktree.cli.treepaths import TreePath, parse_tree_path
@@ -24,8 +25,6 @@ from blocktree.services.deploy import check_source, deploy
 from blocktree.services.upgrade import judge_upgrade
 from blocktree.store.place_messages import (
     ListRunning,
-    Published,
-    PublishPlace,
     RunList,
 )
 
@@ -153,17 +152,11 @@ def _node(tree: OpenTree, name: str) -> Path:
 
 async def _publish(tree: OpenTree, where: TreePath) -> None:
     """Name the directories above in public, as far as this user may: rights there count then."""
-    for count in range(1, len(where.names)):
-        step = TreePath(where.place, where.names[:count])
-        found = await find_directory(tree.files, step)
-        file = tree.files.file_of(found.ino)
-        try:
-            await tree.client.paths.service.ask(
-                PublishPlace(tree_path(step), file), Published, patience_s=_SECONDS
-            )
-        except Fault as fault:
-            if fault.kind not in (Kind.DENIED, Kind.CONTRACT):
-                raise
+    try:
+        await publish(tree, where.parent)
+    except Fault as fault:
+        if fault.kind not in (Kind.DENIED, Kind.CONTRACT):
+            raise
 
 
 async def _answers(tree: OpenTree, path: Path) -> bool:

@@ -11,6 +11,7 @@ from blocktree.cli.asking import address_option, json_option, owner_options
 from blocktree.cli.noderemove import open_owner
 from blocktree.cli.output import print_json, print_table, say
 from blocktree.cli.places import Places, TreePlace, here
+from blocktree.cli.publishing import publish
 from blocktree.cli.session import OpenTree, Session, run, said_of
 from blocktree.cli.treepaths import TreePath, parse_tree_path
 from blocktree.cli.trees import Found, find_directory
@@ -50,8 +51,8 @@ def command(
 
     Rights are inherited by everything below and only add up. WHO is a member of the tree
     (/home/users/ann, /home/pi-1), a path that stands for all below it, or anybody's key in hex. To
-    read takes a key, so only a member can be given that. send is the right to send messages to the
-    actors there, grant to share what lies below.
+    read takes a key, so only a member can be given that. send is to send messages to the actors
+    there, judged by paths, so nodes learn the directory's name; grant is to share what lies below.
 
     \b
     Examples:
@@ -151,6 +152,8 @@ async def _give(
                 next_step="name one member, or give write and send only",
             )
         readers = [read_chain(who.member.chain).key]
+    if rights & Right.SEND:  # judged by who hosts actors there, by paths
+        await publish(tree, where)
     await tree.files.sharing.give(found.ino, signer, [grant_to(who.subject, rights)], readers)
 
 
