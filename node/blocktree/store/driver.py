@@ -211,7 +211,8 @@ class Driver:
         """
         if self.raft.role is not Role.LEADER:
             return 0.0
-        self._count_ticks()
+        if self._count_ticks():
+            self.kick()
         return self.raft.lease_ticks() * TICK_SECONDS - (self._clock() - self._ticked)
 
     def kick(self) -> None:
@@ -229,14 +230,15 @@ class Driver:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        self._count_ticks()
+        if self._count_ticks():
+            self._pump()  # at once: a turn of the loop for it would be half of what idling costs
 
-    def _count_ticks(self) -> None:
+    def _count_ticks(self) -> bool:
         elapsed = int((self._clock() - self._ticked) / TICK_SECONDS)
         if elapsed > 0:
             self._ticked += elapsed * TICK_SECONDS
             self.raft.tick(elapsed)
-            self.kick()
+        return elapsed > 0
 
     def _planned(self) -> None:
         self._pumping = False
