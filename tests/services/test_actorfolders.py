@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import time
 from pathlib import Path as File
 from typing import cast
 
@@ -72,6 +73,23 @@ async def test_a_script_reads_what_an_actor_is_and_talks_to_it(tmp_path: File) -
             async with asyncio.timeout(5):
                 while await runs(ann):  # noqa: ASYNC110 - what is waited for has no event
                     await asyncio.sleep(0.05)
+
+
+@in_loop
+async def test_an_actor_that_runs_nowhere_is_looked_at_without_waiting_for_each_file(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 1) as tree:
+        ann = await townsman(tree, "laptop")
+        await run(tree, "counter", COUNTER, "Counter", on=tree.path("pi-9"), only=True)
+        async with files_of(tree) as files:
+            folders = ActorFolders(files, ann.runtime)
+            folder = await folders.lookup(ROOT_INO, b"counter")
+            began = time.monotonic()
+            for entry in await folders.readdir(folder.ino, 0, 10, attributes=True):
+                (said, *_) = (await read(folders, entry.ino)).splitlines() or ["inbox"]
+                assert said in ("inbox", "! it is to run there, and no node runs it yet")
+            assert time.monotonic() - began < 3
 
 
 SCRIPT = """

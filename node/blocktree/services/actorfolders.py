@@ -35,8 +35,9 @@ from blocktree.wire import Opaque, decode
 FILES = (b"contract", b"status", b"last", b"inbox")
 _BASE = 1 << 62
 _ASK_S = 10.0
-_LOOK_S = 3.0
-_DESCRIBED_S = 0.5
+_LOOK_S = 1.0
+_DESCRIBED_S = 0.5  # what it said of itself is used again for so long …
+_SILENT_S = 2.0  # … and that it said nothing, for each of its files is looked at several times
 _READ_ONLY, _INBOX = 0o444, 0o666
 
 
@@ -53,7 +54,7 @@ class ActorFolders:
         self._written: dict[int, int] = {}  # by actor: when, nanoseconds since 1970
         self._handles: dict[int, bytes] = {}  # of what is only read: its content
         self._inboxes: dict[int, tuple[int, Conversation]] = {}  # by handle: whose, what
-        self._described: dict[int, tuple[float, Description]] = {}
+        self._described: dict[int, tuple[float, Description | Fault]] = {}  # until when
         self._next = _BASE
 
     def __getattr__(self, name: str) -> Any:
@@ -261,14 +262,25 @@ class ActorFolders:
                 text = _contract(said)
         return f"{text}\n".encode() if text else b""
 
-    async def _describe(self, actor: int) -> Description:
-        now = time.monotonic()
-        known = self._described.get(actor)
-        if known is None or now - known[0] > _DESCRIBED_S:
+    async def _describe(self, actor: int, patience: float = _LOOK_S) -> Description:
+        """What an actor says of itself; with more patience, one that starts or moves is awaited."""
+        until, said = self._described.get(actor, (0.0, None))
+        silent = isinstance(said, Fault) and patience == _LOOK_S
+        if time.monotonic() > until or not (silent or isinstance(said, Description)):
+            said = await self._look(actor, patience)
+            valid = _SILENT_S if isinstance(said, Fault) else _DESCRIBED_S
+            self._described[actor] = (time.monotonic() + valid, said)
+        if isinstance(said, Description):
+            return said
+        assert said is not None
+        raise Fault(said.kind, said.what, path=said.path, next_step=said.next_step)
+
+    async def _look(self, actor: int, patience: float) -> Description | Fault:
+        try:
             path = await self._path(actor)
-            said = await self._runtime.ask(path, Describe(), Description, timeout=_LOOK_S)
-            known = self._described[actor] = (now, said)
-        return known[1]
+            return await self._runtime.ask(path, Describe(), Description, timeout=patience)
+        except Fault as fault:
+            return fault
 
     async def _path(self, actor: int) -> Path:
         return decode(await self._files.read_actor(actor), Running).path
@@ -286,7 +298,7 @@ class ActorFolders:
         """What the actor answers to `Message field=value …`, or `! ` and what is wrong."""
         try:
             name, *fields = _words(line)
-            said = await self._describe(actor)
+            said = await self._describe(actor, _ASK_S)
             message = write_message(said, name, parse_fields(tuple(fields)))
             path = await self._path(actor)
             answer = await self._runtime.ask(path, message, Opaque, timeout=_ASK_S)
