@@ -25,7 +25,7 @@ from blocktree.disk import log as disk_log
 from blocktree.disk.segment import Place, key_of, place, segment_name
 from blocktree.disk.shelf import Shelf
 from blocktree.files.cache import open_sector
-from blocktree.keys import certificate, chain, recovery, ticket
+from blocktree.keys import certificate, chain, recovery, ticket, welcome
 from blocktree.keys.credential import Credential
 from blocktree.keys.principal import Key, Principal
 from blocktree.link import announcement, endpoint
@@ -221,6 +221,13 @@ DECODERS: dict[str, Fuzzed] = {
     "blocktree.keys.principal.Principal.load": Fuzzed(Principal.load, (ANNA.key.principal.spki,)),
     "blocktree.keys.principal.Key.load": Fuzzed(Key.load, (bytes(31) + b"\1",)),
     "blocktree.keys.recovery.decode_words": Fuzzed(text(recovery.decode_words), (WORDS.encode(),)),
+    "blocktree.keys.welcome.decode_request": Fuzzed(
+        text(welcome.decode_request), (welcome.encode_request(ANNA.key.principal).encode(),)
+    ),
+    "blocktree.keys.welcome.decode_welcome": Fuzzed(
+        text(welcome.decode_welcome),
+        (welcome.encode_welcome(welcome.Welcome(ANNA.chain, ("pi:7400",))).encode(),),
+    ),
     "blocktree.keys.ticket.decode_ticket": Fuzzed(
         text(ticket.decode_ticket), (ticket.encode_ticket(make_ticket("pi-9")).encode(),)
     ),

@@ -47,6 +47,7 @@ _VERBS = {
     "send": "Send a message to an actor.",
     "watch": "Print each change of a file, a directory or an actor.",
     "contract": "Check, draw and compare contracts; see who broke one.",
+    "user": "Have other people belong to the tree.",
     "node": "Invite, join, list, remove and replace nodes.",
     "sim": "Stop and start the nodes of a simulated tree.",
     "demo": "Show the main job end to end on this machine.",

@@ -16,6 +16,9 @@ from blocktree.client import Client
 from blocktree.fault import Fault, Kind
 from blocktree.files.opening import Limits
 from blocktree.files.service import Filesystem
+from blocktree.keys import Member
+from blocktree.store.messages import GetMembers, Members
+from blocktree.wire import decode
 
 _T = TypeVar("_T")
 _PATIENCE_SECONDS = 10.0  # for another leader to be elected, which takes a second or two
@@ -47,6 +50,16 @@ class OpenTree:
     place: TreePlace
     client: Client
     files: Filesystem
+
+
+async def members_of(tree: OpenTree) -> tuple[Member, ...]:
+    """Who belongs to a tree, as its leader knows: also who joined or left a moment ago.
+
+    Raises:
+        Fault: as `SectorService.ask`.
+    """
+    answer = await tree.files.core.service.ask(GetMembers(), Members)
+    return tuple(decode(member, Member) for member in answer.members)
 
 
 class Session:

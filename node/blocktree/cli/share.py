@@ -12,7 +12,7 @@ from blocktree.cli.noderemove import open_owner
 from blocktree.cli.output import print_json, print_table, say
 from blocktree.cli.places import Places, TreePlace, here
 from blocktree.cli.publishing import publish
-from blocktree.cli.session import OpenTree, Session, run, said_of
+from blocktree.cli.session import OpenTree, Session, members_of, run, said_of
 from blocktree.cli.treepaths import TreePath, parse_tree_path
 from blocktree.cli.trees import Found, find_directory
 from blocktree.fault import Fault, Kind
@@ -84,7 +84,8 @@ def command(
                 await _renew(tree, where, signer)
             elif who is not None:
                 work = _take_back if stop else _give
-                await work(tree, where, _Who(who, places, tree), rights, signer)
+                known = _Who(who, places, await members_of(tree))
+                await work(tree, where, known, rights, signer)
             return await _listed(tree, where)
 
     rows = run(play, addresses)
@@ -99,17 +100,17 @@ def command(
 class _Who:
     """Somebody, as typed: a member, all below a path, or a key."""
 
-    def __init__(self, text: str, places: Places, tree: OpenTree) -> None:
+    def __init__(self, text: str, places: Places, members: Sequence[Member]) -> None:
         self.text = text
         self.member: Member | None = None
         self.subject: PrincipalId | Path
         if text.startswith("/"):
             path = places.aliases().resolve(text)
-            self.member = next((m for m in tree.client.members if m.path == path), None)
+            self.member = next((m for m in members if m.path == path), None)
             self.subject = self.member.principal if self.member else path
         else:
             self.subject = _key(text)
-            found = (m for m in tree.client.members if m.principal == self.subject)
+            found = (m for m in members if m.principal == self.subject)
             self.member = next(found, None)
 
 
@@ -160,11 +161,12 @@ async def _give(
 async def _listed(tree: OpenTree, where: TreePath) -> list[dict[str, Any]]:
     """The grants that count in a directory, those of the root first."""
     rows: list[dict[str, Any]] = []
+    members = await members_of(tree)
     for depth in range(len(where.names) + 1):
         above = TreePath(where.place, where.names[:depth])
         found = await find_directory(tree.files, above)
         access = await tree.files.sharing.access(found.ino)
-        rows += _rows(access, above, where.place, tree.client.members) if access else []
+        rows += _rows(access, above, where.place, members) if access else []
     return rows
 
 

@@ -26,6 +26,13 @@ from blocktree.keys.ticket import (
     new_ticket,
 )
 from blocktree.keys.tree import NewTree, new_tree, restore_owner, user_path
+from blocktree.keys.welcome import (
+    Welcome,
+    decode_request,
+    decode_welcome,
+    encode_request,
+    encode_welcome,
+)
 
 __all__ = [
     "Credential",
@@ -38,12 +45,17 @@ __all__ = [
     "Principal",
     "Ticket",
     "TicketMark",
+    "Welcome",
     "check_chain",
     "check_credential",
     "check_member",
+    "decode_request",
     "decode_ticket",
+    "decode_welcome",
     "decode_words",
+    "encode_request",
     "encode_ticket",
+    "encode_welcome",
     "encode_words",
     "issue",
     "join_from_ticket",

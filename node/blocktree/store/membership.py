@@ -138,14 +138,15 @@ class MemberDesk:
         return index
 
     def _identity(self, message: Join, call: Call) -> Identity:
-        """Who wants to join: the sender itself, or one that a member node speaks for."""
+        """Who wants to join: the sender itself, or one that a node or the owner speaks for."""
         replica = self._replica
         peer = call.peer
         if peer is None:  # this node itself, which leads and has not read its log yet
             peer = self._myself
         if tuple(message.chain) == peer.chain:
             return peer
-        if peer.kind is not MemberKind.NODE or not replica.tree.roster.belongs(peer):
+        speaks = peer.kind is MemberKind.NODE or peer.is_owner
+        if not speaks or not replica.tree.roster.belongs(peer):
             raise Fault(Kind.DENIED, "the chain is not that of the sender")
         return check_chain(message.chain, peer.tree, int(replica.host.now()))
 

@@ -143,12 +143,17 @@ class Roster:
             Fault: DENIED; BUSY while this node cannot know that yet.
         """
         if self._by_principal and not self.belongs(identity):
-            removed = identity.principal in self._by_principal
+            known = (identity.principal, identity.acts_for)
+            removed = any(principal in self._by_principal for principal in known)
             if not removed:
                 self.check_read()
+            node = identity.kind is MemberKind.NODE
+            invite = (
+                "invite it: bt node invite" if node else "the owner lets people in: bt user add"
+            )
             raise Fault(
                 Kind.DENIED,
                 "its belonging was withdrawn" if removed else "does not belong to the tree",
                 path=identity.path,
-                next_step="" if removed else "invite it: bt node invite",
+                next_step="" if removed else invite,
             )
