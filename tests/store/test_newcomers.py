@@ -1,13 +1,14 @@
 """Clients and nodes that joined after those clients last asked who belongs."""
 
 import asyncio
+import os
 from pathlib import Path as File
 
 from blocktree.client import Client
 from blocktree.fault import Fault, Kind
-from blocktree.names import Address
+from blocktree.names import Address, FileId
 from blocktree.store.messages import STORE_ACTOR, GetStatus, Status
-from store.world import in_loop, world
+from store.world import digest_of, in_loop, until, world
 
 
 @in_loop
@@ -53,3 +54,18 @@ async def test_a_client_whose_only_address_is_of_a_node_that_starts_waits_for_it
         finally:
             starting.cancel()
             await client.close()
+
+
+@in_loop
+async def test_a_newcomer_is_not_held_up_by_a_leader_that_has_lost_a_blob(tmp_path: File) -> None:
+    async with world(tmp_path) as place:
+        ann = await place.client()
+        blob = os.urandom(100_000)
+        await ann.write(FileId(os.urandom(16)), blob=blob)
+        await place.settled()
+        leader, digest = place.nodes[place.leader()], digest_of(blob)
+        leader.disk.delete_blobs([digest])
+        newcomer = await place.add("pi-4")
+        await until(lambda: place.voters() == 4, 30)
+        assert bytes(newcomer.disk.read_blob(digest, verify=True)) == blob
+        await until(lambda: not leader.disk.missing([digest]), 30)  # it was made aware of it

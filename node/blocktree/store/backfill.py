@@ -27,11 +27,16 @@ class Backfill:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        replica.reader.damaged = self.met
+        replica.reader.unreadable = self.met
         self.damaged: set[Digest] = set()
 
     def met(self, digests: Sequence[Digest]) -> None:
-        """Somebody needs blobs that cannot be read here: fetch them soon."""
+        """Somebody needs blobs that cannot be read here: fetch them soon, if they have to be here.
+
+        Those that were never here are being fetched anyway.
+        """
+        if self.missing < 0:
+            return
         for digest in digests:
             if digest not in self.damaged and self._replica.tree.is_needed(digest):
                 log.error("the blob %s is damaged on the disk, or gone", digest.hex())

@@ -68,15 +68,15 @@ class BlobReader:
         self._disk = disk
         self._worker = worker
         self._is_needed = is_needed
-        self.damaged: Callable[[Sequence[Digest]], None] = lambda _: None  # told what it met
+        self.unreadable: Callable[[Sequence[Digest]], None] = lambda _: None  # told what it met
 
     async def serve(self, digests: Sequence[Digest]) -> Blobs:
         """Answer `GetBlobs`."""
         if len(digests) > GET_BLOBS_MAX:
             raise Fault(Kind.USAGE, f"asks for more than {GET_BLOBS_MAX} blobs")
-        lengths, body, damaged = await run(self._worker, lambda: self._read(digests))
-        if damaged:
-            self.damaged(damaged)
+        lengths, body, unreadable = await run(self._worker, lambda: self._read(digests))
+        if unreadable:
+            self.unreadable(unreadable)
         return Blobs(lengths, body)
 
     async def serve_node(self, digests: Sequence[Digest]) -> NeededBlobs:
@@ -90,7 +90,7 @@ class BlobReader:
 
     def _read(self, digests: Sequence[Digest]) -> tuple[tuple[int, ...], bytes, list[Digest]]:
         parts: list[Buffer] = []
-        damaged: list[Digest] = []
+        unreadable: list[Digest] = []
         lengths: list[int] = []
         size = 0
         for digest in digests:
@@ -99,15 +99,14 @@ class BlobReader:
             except Fault as fault:
                 if fault.kind not in (Kind.NOT_FOUND, Kind.DAMAGED):
                     raise
-                if fault.kind is Kind.DAMAGED:
-                    damaged.append(digest)
+                unreadable.append(digest)
                 blob = b""
             if size and size + len(blob) > ANSWER_BYTES:
                 break
             parts.append(blob)
             lengths.append(len(blob))
             size += len(blob)
-        return tuple(lengths), b"".join(parts), damaged
+        return tuple(lengths), b"".join(parts), unreadable
 
 
 class BlobFetcher:

@@ -158,9 +158,14 @@ class Replica:
         return [path for node in self.other_nodes() if (path := self.path_of(node))]
 
     def paths_from(self, first: NodeId) -> list[Path]:
-        """The other nodes' paths, `first` and then the leader in front."""
+        """The other nodes' paths, `first` and then the leader in front.
+
+        Who has just joined knows the group only from what it was told: those come last.
+        """
         order = dict.fromkeys((first, self.driver.raft.leader, *self.other_nodes()))
-        return [path for node in order if node != self.me and (path := self.path_of(node))]
+        paths = [path for node in order if node != self.me and (path := self.path_of(node))]
+        beside = self.tree.roster.paths_beside(self.runtime.here)
+        return list(dict.fromkeys((*paths, *beside)))
 
     def take(self, sender: NodeId, path: Path, messages: Sequence[Message]) -> None:
         """Raft messages from another node of the tree, which is at `path`."""
