@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from blocktree.caps import Access, Grant, Right, grant_to
+from blocktree.caps import Access, Grant, Right, grant_to, rights_of
 from blocktree.cli.asking import address_option, json_option, owner_options
 from blocktree.cli.noderemove import open_owner
 from blocktree.cli.output import print_json, print_table, say
@@ -152,10 +152,24 @@ async def _give(
                 path=who.text,
                 next_step="name one member, or give write and send only",
             )
-        readers = [read_chain(who.member.chain).key]
+        identity = read_chain(who.member.chain)
+        readers = [identity.key]
+        if where.names and not Right.READ & rights_of(identity, await _above(tree, where)):
+            say(f"{who.text} finds {where} only when {where.parent} can be read, too.")
     if rights & Right.SEND:  # judged by who hosts actors there, by paths
         await publish(tree, where)
     await tree.files.sharing.give(found.ino, signer, [grant_to(who.subject, rights)], readers)
+
+
+async def _above(tree: OpenTree, where: TreePath) -> list[Access]:
+    """The accesses of the directories above, the root's first."""
+    found = [await _access(tree, where, depth) for depth in range(len(where.names))]
+    return [access for access in found if access is not None]
+
+
+async def _access(tree: OpenTree, where: TreePath, depth: int) -> Access | None:
+    found = await find_directory(tree.files, TreePath(where.place, where.names[:depth]))
+    return await tree.files.sharing.access(found.ino)
 
 
 async def _listed(tree: OpenTree, where: TreePath) -> list[dict[str, Any]]:
@@ -164,8 +178,7 @@ async def _listed(tree: OpenTree, where: TreePath) -> list[dict[str, Any]]:
     members = await members_of(tree)
     for depth in range(len(where.names) + 1):
         above = TreePath(where.place, where.names[:depth])
-        found = await find_directory(tree.files, above)
-        access = await tree.files.sharing.access(found.ino)
+        access = await _access(tree, where, depth)
         rows += _rows(access, above, where.place, members) if access else []
     return rows
 
