@@ -1,6 +1,8 @@
 """What retention gives up goes in such an order that a crash leaves nothing named and not there."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path as File
 
 from blocktree.fault import Fault, Kind
@@ -48,3 +50,25 @@ async def test_a_crash_after_a_sweep_leaves_no_blob_that_is_named_and_not_there(
         gone = node.disk.missing([digest_of(blob) for blob in blobs])
         assert set(gone) == {digest_of(blob) for blob in blobs[:7]}
         assert named_and_not_there(node) == []
+
+
+@in_loop
+async def test_a_blob_whose_deletion_waits_for_the_disk_counts_as_missing(tmp_path: File) -> None:
+    async with world(tmp_path, 1, SMALL) as place:
+        client = await place.client()
+        blobs = [os.urandom(5000) for _ in range(2)]
+        for blob in blobs:
+            await client.write(FileId(os.urandom(16)), blob=blob)
+        (node,) = place.nodes.values()
+        replica = node.store.replica
+        back, gone = map(digest_of, blobs)
+        busy = threading.Event()
+        replica.host.worker.submit(lambda: busy.wait(10), lambda *_: None)
+        dropping = asyncio.ensure_future(replica.staging.drop([back, gone]))
+        await asyncio.sleep(0)
+        assert replica.staging.missing([back]) == [back]  # so it is sent again, and stays
+        replica.staging.add([(back, blobs[0])])
+        busy.set()
+        await dropping
+        assert bytes(node.disk.read_blob(back, verify=True)) == blobs[0]
+        assert node.disk.missing([back, gone]) == [gone]

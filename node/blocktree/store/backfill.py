@@ -68,8 +68,7 @@ class Backfill:
         self.damaged.update(left)
         lost = await run(replica.host.crew, partial(replica.host.disk.missing, digests))
         waste = [d for d in lost if not (replica.tree.is_needed(d) or replica.staging.pinned(d))]
-        if waste:
-            await run(replica.host.worker, partial(replica.host.disk.delete_blobs, waste))
+        await replica.staging.drop(waste)
         return left
 
     async def _everything(self) -> bool:

@@ -182,7 +182,7 @@ class Staging:
         self._saver.keep(digests)
 
     def forget(self, digests: Iterable[Digest]) -> None:
-        """These were deleted."""
+        """These are not on the disk any more."""
         for digest in digests:
             self._recent.pop(digest, None)
 
@@ -195,18 +195,25 @@ class Staging:
         self._saver.keep(needed)  # the disk was not told, for whatever reason
         spared = {*needed, *self._pins}
         gone = [digest for digest in old if digest not in spared]
-        if not gone:
-            return 0
-        self._doomed.update(gone)
         for digest in gone:
             size, _ = self._waiting.pop(digest, (0, 0.0))
             self.bytes_waiting -= size
-        self.forget(gone)
-        try:
-            await run(self._worker, lambda: self._delete(gone))
-        finally:
-            self._doomed.difference_update(gone)
+        await self.drop(gone)
         return len(gone)
+
+    async def drop(self, digests: Sequence[Digest]) -> None:
+        """Delete blobs, but those that are staged again before it comes to that.
+
+        Until then they count as missing: no entry may rely on a blob whose deletion is under way.
+        """
+        if not digests:
+            return
+        self._doomed.update(digests)
+        self.forget(digests)
+        try:
+            await run(self._worker, lambda: self._delete(digests))
+        finally:
+            self._doomed.difference_update(digests)
 
     # inside
 

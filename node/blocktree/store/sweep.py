@@ -98,10 +98,8 @@ class Sweeper:
                 continue
             noted = (Digest(row[at : at + 32]) for at in range(0, len(row), 32))
             gone = [digest for digest in noted if not self._is_wanted(digest)]
-            if gone:
-                self._staging.forget(gone)
-                await run(self._worker, partial(self._disk.delete_blobs, gone))
-                self.deleted += len(gone)
+            await self._staging.drop(gone)
+            self.deleted += len(gone)
             self._tree.owners.swept(key)
             self._purged.add(key)
         return self.deleted - before
