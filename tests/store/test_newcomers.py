@@ -69,3 +69,15 @@ async def test_a_newcomer_is_not_held_up_by_a_leader_that_has_lost_a_blob(tmp_pa
         await until(lambda: place.voters() == 4, 30)
         assert bytes(newcomer.disk.read_blob(digest, verify=True)) == blob
         await until(lambda: not leader.disk.missing([digest]), 30)  # it was made aware of it
+
+
+@in_loop
+async def test_a_damaged_blob_of_an_entry_that_is_not_applied_yet_is_not_called_gone(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 1) as place:
+        replica = place.nodes["pi-1"].store.replica
+        named, unknown = digest_of(b"named"), digest_of(b"unknown")
+        replica.staging.pin(replica.driver.applied + 1, [named])
+        answer = await replica.reader.serve_node([named, unknown])
+        assert answer.lengths == (0, -1)

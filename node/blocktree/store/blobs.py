@@ -80,7 +80,12 @@ class BlobReader:
         return Blobs(lengths, body)
 
     async def serve_node(self, digests: Sequence[Digest]) -> NeededBlobs:
-        """Answer `NeedBlobs`: a blob that nothing refers to is told as gone."""
+        """Answer `NeedBlobs`: a blob that nothing refers to is told as gone for good.
+
+        Whoever asks believes it and never looks for the blob again, and so does everybody who asks
+        him. So an entry counts that this node has not applied yet: a node that leads just after its
+        start may have a blob that is damaged, and knows only from its log that it is needed.
+        """
         found = await self.serve(digests)
         lengths = tuple(
             -1 if length == 0 and not self._is_needed(digest) else length
