@@ -5,10 +5,17 @@ import os
 import threading
 from pathlib import Path as File
 
+import pytest
+
 from blocktree.fault import Fault, Kind
+from blocktree.files.volume import ROOT_INO
 from blocktree.names import Digest, FileId
 from blocktree.node import Node
-from blocktree.store.owners import OWNER_PREFIX
+from blocktree.sectors.header import load_header
+from blocktree.store.owners import OWNER_PREFIX, SWEEP_PREFIX, owner_key, read_dropped
+from blocktree.store.sweep import Sweeper
+from files.test_real_nodes import laptop
+from files.test_volume import MINE, get
 from store.world import SMALL, World, digest_of, in_loop, until, world
 
 
@@ -72,3 +79,47 @@ async def test_a_blob_whose_deletion_waits_for_the_disk_counts_as_missing(tmp_pa
         await dropping
         assert bytes(node.disk.read_blob(back, verify=True)) == blobs[0]
         assert node.disk.missing([back, gone]) == [gone]
+
+
+@in_loop
+async def test_a_page_of_the_successor_that_is_gone_costs_no_sector_that_is_kept(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, 1, SMALL) as place:
+        (node,) = place.nodes.values()
+        tree, sweeper = node.store.replica.tree, node.store.chores._sweeper
+        with monkeypatch.context() as patch:
+            patch.setattr(Sweeper, "sweep", nothing_swept)
+            async with laptop(place) as volume:
+                attributes, handle = await volume.create(ROOT_INO, b"f", MINE, os.O_RDWR)
+                content = os.urandom(1000) * 140
+                for start in range(0, len(content), 1000):
+                    await volume.write(handle, start, content[start : start + 1000])
+                    await volume.flush(handle)
+                await volume.release(handle)
+        lose_pages(node)
+        await node.store.chores.checkpoints.write()
+        while await sweeper.sweep():
+            pass
+        await node.store.chores.checkpoints.write()
+        await sweeper.purge()
+        assert sweeper.deleted > 50
+        assert not tree.overlay.items(SWEEP_PREFIX, b"", 10)
+        async with laptop(place, "other") as reader:
+            assert await get(reader, (await reader.lookup(ROOT_INO, b"f")).ino) == content
+        assert attributes.size == 0
+
+
+async def nothing_swept(_: Sweeper) -> int:
+    return 0
+
+
+def lose_pages(node: Node) -> None:
+    """As on a node that joined late: it has dropped versions, and not the pages after them."""
+    overlay = node.store.replica.tree.overlay
+    rows = [read_dropped(row) for _, row in overlay.items(SWEEP_PREFIX, b"", 10_000)]
+    for dropped in rows[1::2]:
+        header = load_header(dropped.old).header
+        if header.size > header.sector_size:  # its root is a page
+            overlay.delete(owner_key(Digest(header.root)))
+            node.disk.delete_blobs([Digest(header.root)])

@@ -43,6 +43,14 @@ class Difference:
                 break
         return list(wanted)
 
+    def of_other(self) -> set[Digest]:
+        """Those pages of `missing` that are `other`'s."""
+        return {
+            other
+            for level, _, other_level, other in self._stack
+            if other_level >= level and other != HOLE
+        }
+
     def feed(self, pages: Pages) -> list[Part]:
         """Walk on as far as these pages reach; returns what was found since the last call.
 

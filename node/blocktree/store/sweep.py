@@ -7,12 +7,16 @@ again can need what is deleted.
 That a blob is named no more is durable before it is deleted: `sweep` takes its row of `owners` away
 and notes it, `purge` deletes what a durable checkpoint notes. In the other order a crash would
 leave blobs that are named and nowhere to be had: others would wait for them, and no sweep could go
-on. A page that is gone says that what it named is gone too, so both are repeated without harm.
+on. A page of the dropped version that is gone says that what it named is gone too, so both are
+repeated without harm. A page of its successor that is gone says nothing: a node that joined late
+may have the one and not the other. Then the oldest version that is kept takes the successor's
+place: what is in the dropped version and in any that is kept is in that one, or was introduced
+again later.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 
 from blocktree.disk import Disk
@@ -24,7 +28,7 @@ from blocktree.sectors.header import Header, load_header
 from blocktree.sectors.pages import Tree, check_page
 from blocktree.store.owners import DOOMED_PREFIX, SWEEP_PREFIX, read_dropped
 from blocktree.store.staging import Staging
-from blocktree.store.tree import TreeState
+from blocktree.store.tree import HISTORY_MAX, TreeState
 from blocktree.store.worker import Worker, run
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,10 @@ _GONE = hashlib.sha256(b"blocktree: swept before").digest()  # the only slot of 
 
 def _tree(encoded: bytes) -> Tree:
     return tree_of(load_header(encoded, exact=False).header) if encoded else Tree()
+
+
+class _SuccessorGoneError(Exception):
+    """A page of the version that a dropped one is compared with is not here, and not to come."""
 
 
 class Sweeper:
@@ -111,17 +119,35 @@ class Sweeper:
     async def _version(self, key: bytes, row: bytes) -> None:
         dropped = read_dropped(row)
         header = load_header(dropped.old, exact=False).header
-        walk = Difference(tree_of(header), _tree(dropped.successor))
+        try:
+            await self._compare(key, header, _tree(dropped.successor))
+        except _SuccessorGoneError:
+            try:
+                await self._compare(key, header, self._oldest(header))
+            except _SuccessorGoneError:  # rather some waste than a loss
+                log.warning("version %d of %s stays", header.version, header.file.hex())
+
+    def _oldest(self, header: Header) -> Tree:
+        """The oldest version of a file that is kept."""
+        past = self._tree.history(header.file, 0, HISTORY_MAX)
+        if past:
+            return _tree(past[-1])
+        current = self._tree.header(header.file)
+        return Tree() if current is None else tree_of(current.header)
+
+    async def _compare(self, key: bytes, header: Header, other: Tree) -> None:
+        """Give up what a dropped version has and another has not."""
+        walk = Difference(tree_of(header), other)
         pages: list[Digest] = []
         while wanted := walk.missing():
-            found = await run(self._crew, partial(self._read, wanted))
+            found = await run(self._crew, partial(self._read, wanted, walk.of_other()))
             gone = walk.feed(found)
             pages += [digest for level, digest in gone if level]
             self._doom(key, header, [digest for level, digest in gone if not level])
         self._doom(key, header, [digest for _, digest in walk.feed({})])
         self._doom(key, header, pages[::-1])
 
-    def _read(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    def _read(self, digests: Sequence[Digest], needed: Container[Digest]) -> dict[Digest, bytes]:
         pages = {}
         for digest in digests:
             try:
@@ -134,6 +160,8 @@ class Sweeper:
                     self._tree.owners.of(digest) is not None
                 ):  # it should be here: repair comes first
                     raise Fault(Kind.NOT_FOUND, "a page is missing", path=digest.hex()) from None
+                if digest in needed:
+                    raise _SuccessorGoneError from None
                 page = _GONE
             pages[digest] = page
         return pages
