@@ -253,8 +253,13 @@ class Run:
         return len(applied) == 1 and leads and not doubts
 
     def _compare_tables(self) -> None:
-        """Stop all nodes and hold their state tables against each other, row by row."""
+        """Stop all nodes and hold their state tables against each other, row by row.
+
+        All are frozen first: those that run while one ends could decide something without it.
+        """
         names = [name for name in self.house.names() if self.house.machines[name].runs]
+        for name in names:
+            self.house.pause(name)
         for name in names:
             self.house.end(name, 15)
         tables = {name: self._table(self.house.machines[name].folder) for name in names}
