@@ -81,3 +81,14 @@ async def test_a_damaged_blob_of_an_entry_that_is_not_applied_yet_is_not_called_
         replica.staging.pin(replica.driver.applied + 1, [named])
         answer = await replica.reader.serve_node([named, unknown])
         assert answer.lengths == (0, -1)
+
+
+@in_loop
+async def test_an_entry_that_comes_again_after_it_was_applied_keeps_nothing(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        ann = await place.client()
+        await ann.write(FileId(os.urandom(16)), blob=b"so that something is applied")
+        replica = place.nodes["pi-1"].store.replica
+        gone = digest_of(b"gone")
+        replica.staging.pin(replica.driver.applied, [gone])
+        assert (await replica.reader.serve_node([gone])).lengths == (-1,)

@@ -90,6 +90,7 @@ class Replica:
 
     def start(self) -> None:
         """Pin what the log needs and let time pass."""
+        self.staging.begin(self.driver.applied)
         if not self.doubt.active:
             self._pin_log()
         self.driver.start()

@@ -47,6 +47,7 @@ class Staging:
         self._pins: dict[Digest, int] = {}  # to the entry that needs it longest
         self._pinned: dict[int, set[Digest]] = {}  # by entry
         self._doomed: set[Digest] = set()
+        self._applied = 0  # entries up to here need no pins any more
         self._arrivals: dict[Digest, list[asyncio.Future[None]]] = {}
         self._room = self._disk.stats().free
         self._refused = 0.0  # when content was refused last
@@ -144,14 +145,22 @@ class Staging:
         return self.missing(digests)
 
     def pin(self, index: int, digests: Sequence[Digest]) -> None:
-        """The entry at `index`, or one that was meant to be there, needs these."""
-        if digests:
+        """The entry at `index`, or one that was meant to be there, needs these.
+
+        One that was applied already may come again; it would be pinned for ever.
+        """
+        if digests and index > self._applied:
             self._pinned.setdefault(index, set()).update(digests)
             for digest in digests:
                 self._pins[digest] = max(index, self._pins.get(digest, 0))
 
+    def begin(self, applied: int) -> None:
+        """The state is at this entry."""
+        self._applied = applied
+
     def applied(self, index: int, digests: Sequence[Digest], *, committed: bool) -> None:
         """The entry with these blobs was applied; `committed`: it now refers to them for good."""
+        self._applied = max(self._applied, index)
         for digest in self._pinned.pop(index, ()):
             if self._pins.get(digest) == index:
                 del self._pins[digest]
