@@ -216,7 +216,7 @@ class Replica:
 
     def send(self, to: NodeId, messages: Sequence[Message]) -> None:
         """Send, or lose."""
-        path = self._reached(to)
+        path = self.path_of(to)
         if path is None:
             return
         address = Address(path, RAFT_ACTOR)
@@ -238,7 +238,7 @@ class Replica:
 
     def send_snapshot(self, to: NodeId) -> None:
         """Offer the state, and look later whether it was fetched."""
-        path = self._reached(to)
+        path = self.path_of(to)
         if path is not None:
             offer = SnapshotOffer(self.driver.raft.term)
             self.runtime.post(Address(path, RAFT_ACTOR), offer)
@@ -260,15 +260,6 @@ class Replica:
         self._watch.broken(fault)
 
     # inside
-
-    def _reached(self, to: NodeId) -> Path | None:
-        """The path of a node, unless another key answers there: a card that was written anew.
-
-        What is said to the one would be taken by the other for its own forgotten past.
-        """
-        path, links = self.path_of(to), self.runtime.links
-        link = links.find(path) if path is not None and links is not None else None
-        return None if link is not None and link.peer.principal.hex() != to else path
 
     def _goes_alone(self, digest: Digest, blob: Buffer) -> None:
         self.forwarder.forward([digest], [blob], blob)
