@@ -67,7 +67,7 @@ class Backfill:
         left = await self._fetch(list(digests))
         self.damaged.update(left)
         lost = await run(replica.host.crew, partial(replica.host.disk.missing, digests))
-        waste = [d for d in lost if not replica.needs(d)]
+        waste = [d for d in lost if not replica.staging.needs(d)]
         await replica.staging.drop(waste)
         return left
 

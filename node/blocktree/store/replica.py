@@ -69,7 +69,7 @@ class Replica:
         self.entries = Entries()
         self.driver = Driver(me, host, self, runtime.soon)
         self.staging = Staging(host, self.driver.saver, self.tree.is_needed)
-        self.reader = BlobReader(disk, crew, self.needs)
+        self.reader = BlobReader(disk, crew, self.staging.needs)
         self.fetcher = BlobFetcher(runtime, crew, self.staging)
         self.forwarder = Forwarder(runtime, self.other_paths)
         self.riders = Riders(self._goes_alone)
@@ -123,10 +123,6 @@ class Replica:
         """
         path = self.tree.roster.path_of(node)
         return None if path == self.runtime.here and node != self.me else path
-
-    def needs(self, digest: Digest) -> bool:
-        """Whether a version refers to a blob, or an entry of the log that is not applied yet."""
-        return self.tree.is_needed(digest) or self.staging.pinned(digest)
 
     @property
     def leader_path(self) -> str:

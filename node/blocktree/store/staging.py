@@ -183,6 +183,10 @@ class Staging:
         """Whether an entry that is not applied yet needs this blob."""
         return digest in self._pins
 
+    def needs(self, digest: Digest) -> bool:
+        """Whether a version refers to this blob, or an entry does that is not applied yet."""
+        return self._is_needed(digest) or self.pinned(digest)
+
     def adopt(self, digests: Sequence[Digest]) -> None:
         """The state refers to these, which were fetched late."""
         for digest in digests:

@@ -105,16 +105,12 @@ class Sweeper:
             if key in self._purged:
                 continue
             noted = (Digest(row[at : at + 32]) for at in range(0, len(row), 32))
-            gone = [digest for digest in noted if not self._is_wanted(digest)]
+            gone = [digest for digest in noted if not self._staging.needs(digest)]
             await self._staging.drop(gone)
             self.deleted += len(gone)
             self._tree.owners.swept(key)
             self._purged.add(key)
         return self.deleted - before
-
-    def _is_wanted(self, digest: Digest) -> bool:
-        """Whether it was introduced again, or an entry that does so is on its way."""
-        return self._tree.is_needed(digest) or self._staging.pinned(digest)
 
     async def _version(self, key: bytes, row: bytes) -> None:
         dropped = read_dropped(row)
