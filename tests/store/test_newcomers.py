@@ -92,3 +92,15 @@ async def test_an_entry_that_comes_again_after_it_was_applied_keeps_nothing(tmp_
         gone = digest_of(b"gone")
         replica.staging.pin(replica.driver.applied, [gone])
         assert (await replica.reader.serve_node([gone])).lengths == (-1,)
+
+
+@in_loop
+async def test_entries_that_a_snapshot_stands_for_keep_nothing(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        replica = place.nodes["pi-1"].store.replica
+        at, gone = replica.driver.applied + 10, digest_of(b"gone")
+        replica.staging.pin(at, [gone])
+        replica.restored(replica.driver.raft.mark(replica.driver.applied))
+        assert replica.staging.pinned(gone)  # it is behind the snapshot
+        replica.staging.begin(at)
+        assert not replica.staging.pinned(gone)

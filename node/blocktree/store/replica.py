@@ -206,6 +206,7 @@ class Replica:
         """The table was replaced; what it names and is not here is fetched in the background."""
         log.info("the state of entry %d was installed", mark.index)
         self.tree.reload()
+        self.staging.begin(mark.index)
         self.tree.overlay.put(BACKFILL_KEY, b"1")
         self.tree.overlay.delete(SCRUB_KEY)  # that note is another node's
         self._watch.restored()

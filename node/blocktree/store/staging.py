@@ -155,15 +155,15 @@ class Staging:
                 self._pins[digest] = max(index, self._pins.get(digest, 0))
 
     def begin(self, applied: int) -> None:
-        """The state is at this entry."""
+        """The state is at this entry, in one step: those up to it are not applied one by one."""
         self._applied = applied
+        for index in [index for index in self._pinned if index <= applied]:
+            self._unpin(index)
 
     def applied(self, index: int, digests: Sequence[Digest], *, committed: bool) -> None:
         """The entry with these blobs was applied; `committed`: it now refers to them for good."""
         self._applied = max(self._applied, index)
-        for digest in self._pinned.pop(index, ()):
-            if self._pins.get(digest) == index:
-                del self._pins[digest]
+        self._unpin(index)
         for digest in digests:
             size, _ = self._waiting.pop(digest, (0, 0.0))
             self.bytes_waiting -= size
@@ -229,6 +229,11 @@ class Staging:
             self._doomed.difference_update(digests)
 
     # inside
+
+    def _unpin(self, index: int) -> None:
+        for digest in self._pinned.pop(index, ()):
+            if self._pins.get(digest) == index:
+                del self._pins[digest]
 
     def _find_staged(self, kept: Sequence[Digest], before: int) -> list[Digest]:
         """On the disk's thread."""
