@@ -1,5 +1,6 @@
 """Members: the record in the tree that says who belongs to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,12 @@ from blocktree.wire import Record, record
 
 ADDRESSES_MAX: Final = 16
 ADDRESS_BYTES_MAX: Final = 255
+
+
+def too_much(addresses: Sequence[str]) -> bool:
+    """Whether these are more addresses, or longer ones, than anybody is known by."""
+    long = any(len(address) > ADDRESS_BYTES_MAX for address in addresses)
+    return long or len(addresses) > ADDRESSES_MAX
 
 
 @record(0x0102)
@@ -34,8 +41,7 @@ class Member(Record):
             raise Fault(Kind.MALFORMED, "a member with an id of the wrong length")
         if self.kind in (MemberKind.ROOT, MemberKind.TICKET):
             raise Fault(Kind.MALFORMED, f"a {self.kind.name.lower()} cannot be a member")
-        long = any(len(address) > ADDRESS_BYTES_MAX for address in self.addresses)
-        if long or len(self.addresses) > ADDRESSES_MAX:
+        if too_much(self.addresses):
             raise Fault(Kind.MALFORMED, "a member with too many or too long addresses")
 
 

@@ -5,9 +5,6 @@ machine that holds it certifies its own new key under the ticket key; the tree r
 and remembers the ticket's id, so that it cannot be spent twice. `SPEC.md` states the string.
 """
 
-import base64
-import binascii
-import hashlib
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +13,16 @@ from blocktree.fault import Fault, Kind
 from blocktree.keys.certificate import MemberKind, TicketMark
 from blocktree.keys.chain import judge_ticket
 from blocktree.keys.credential import Credential, issue, judge_clock, new_credential
-from blocktree.keys.member import ADDRESS_BYTES_MAX, ADDRESSES_MAX
+from blocktree.keys.member import ADDRESSES_MAX, too_much
 from blocktree.keys.principal import Draw, Key
+from blocktree.keys.word import unwrap, wrap
 from blocktree.names import Path, TreeId
 from blocktree.wire import Record, decode, encode, record
 
 PREFIX: Final = "btt1"
 TICKET_SECONDS: Final = 7 * 86_400
 TICKET_SECONDS_MAX: Final = 90 * 86_400
-TEXT_MAX: Final = 16 << 10
 _PLAIN_MAX: Final = 32 << 10
-_CHECK_BYTES: Final = 4
 _RETRY = "copy it again, whole, or make a new one: bt node invite"
 
 
@@ -89,7 +85,7 @@ def new_ticket(
     """
     if not 0 < seconds <= TICKET_SECONDS_MAX:
         raise Fault(Kind.USAGE, "a ticket lives at most 90 days", path=path)
-    if len(addresses) > ADDRESSES_MAX or any(len(a) > ADDRESS_BYTES_MAX for a in addresses):
+    if too_much(addresses):
         raise Fault(Kind.USAGE, f"a ticket holds at most {ADDRESSES_MAX} addresses", path=path)
     mark = TicketMark(draw(16), now + seconds, kind)
     key = Key.generate(draw)
@@ -118,9 +114,7 @@ def encode_ticket(ticket: Ticket) -> str:
     packed = PackedTicket(
         credential.key.scalar(), credential.chain, ticket.addresses, ticket.genesis
     )
-    squeezed = zlib.compress(encode(packed), 9)
-    whole = squeezed + hashlib.sha256(squeezed).digest()[:_CHECK_BYTES]
-    return PREFIX + base64.urlsafe_b64encode(whole).decode().rstrip("=")
+    return wrap(PREFIX, zlib.compress(encode(packed), 9))
 
 
 def decode_ticket(text: str) -> Ticket:
@@ -130,29 +124,12 @@ def decode_ticket(text: str) -> Ticket:
         Fault: MALFORMED for something else or a typing error, each with its sentence; otherwise as
             `check_chain`. Whether it has expired is judged by `join_from_ticket`.
     """
-    word = "".join(text.split()) if len(text) <= TEXT_MAX else ""
-    if not word.startswith(PREFIX):
-        raise Fault(Kind.MALFORMED, f"not a ticket: it does not start with {PREFIX}")
-    squeezed = _unwrap(word.removeprefix(PREFIX))
+    squeezed = unwrap(PREFIX, text, "ticket", _RETRY)
     packed = decode(_inflate(squeezed), PackedTicket)
     credential = Credential.of(Key.load(packed.scalar), packed.chain)
     if credential.identity.kind is not MemberKind.TICKET:
         raise Fault(Kind.MALFORMED, "not a ticket: its certificate is for something else")
     return Ticket(credential, packed.addresses, packed.genesis)
-
-
-def _unwrap(letters: str) -> bytes:
-    """The bytes in the letters, once their checksum shows that none was mistyped."""
-    padded = letters + "=" * (-len(letters) % 4)
-    try:
-        whole = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        whole = b""
-    squeezed, check = whole[:-_CHECK_BYTES], whole[-_CHECK_BYTES:]
-    canonical = base64.urlsafe_b64encode(whole).decode().rstrip("=") == letters
-    if not canonical or hashlib.sha256(squeezed).digest()[:_CHECK_BYTES] != check:
-        raise Fault(Kind.MALFORMED, "the ticket is mistyped or cut short", next_step=_RETRY)
-    return squeezed
 
 
 def _inflate(squeezed: bytes) -> bytes:
