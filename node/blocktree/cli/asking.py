@@ -75,3 +75,14 @@ def confirm_by_name(name: str, question: str, *, given: str | None, no_input: bo
 
 def _ask(question: str) -> str:
     return str(click.prompt(question, hide_input=True, err=True))
+
+
+def read_word(given: str) -> str:
+    """A ticket or the like: the argument, the file that it names, or a line of input for `-`.
+
+    Only a line, for who prints it may go on running.
+    """
+    if given == "-":
+        return sys.stdin.readline(1 << 16)
+    path = Path(given)
+    return path.read_text(errors="replace") if len(given) < 256 and path.exists() else given

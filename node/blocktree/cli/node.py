@@ -2,7 +2,6 @@
 
 import importlib
 import secrets
-import sys
 import time
 from pathlib import Path as FilePath
 
@@ -14,6 +13,7 @@ from blocktree.cli.asking import (
     no_input_option,
     owner_options,
     read_passphrase,
+    read_word,
 )
 from blocktree.cli.output import duration_text, print_json, print_table, say
 from blocktree.cli.places import Places, TreePlace, here
@@ -113,7 +113,7 @@ def join(ticket: str, port: int | None, addresses: tuple[str, ...], *, no_input:
     standard input (so that it is not in the list of processes).
     """
     del no_input  # joining asks nothing
-    opened = decode_ticket(_read_ticket(ticket))
+    opened = decode_ticket(read_word(ticket))
     places = here()
     begun = time.monotonic()
     name = prepare_node(places, opened, port=port, seeds=addresses)
@@ -199,12 +199,3 @@ def prepare_node(
     settings = Settings("127.0.0.1" if local else "", port or 0, seeds, discover=not local)
     NodeFolder(folder).invite(ticket, settings)
     return name
-
-
-def _read_ticket(given: str) -> str:
-    if given == "-":
-        return sys.stdin.readline(1 << 16)  # who prints it may go on running
-    path = FilePath(given)
-    if len(given) < 256 and path.exists():
-        return path.read_text(errors="replace")
-    return given

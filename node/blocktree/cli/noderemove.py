@@ -11,18 +11,16 @@ from blocktree.cli.asking import (
     confirm_by_name,
     json_option,
     owner_options,
-    read_passphrase,
 )
 from blocktree.cli.nodeplan import Plan, check_plan, find_node, plan_removal
 from blocktree.cli.output import duration_text, print_json, print_table, say
+from blocktree.cli.owner import in_person, open_owner
 from blocktree.cli.places import TreePlace, here
 from blocktree.cli.reports import gather
-from blocktree.client import Client
 from blocktree.fault import Fault, Kind
-from blocktree.files.client import SectorService
-from blocktree.keys import Credential, MemberKind, open_credential
+from blocktree.keys import Credential, MemberKind
 from blocktree.names import Path
-from blocktree.store.messages import SESSION_BYTES, Remove, Removed
+from blocktree.store.messages import Remove, Removed
 
 
 @click.command("remove")
@@ -83,14 +81,6 @@ def plan_json(plan: Plan) -> dict[str, object]:
     return {"node": plan.shown, "role": plan.role, **voters}
 
 
-def open_owner(place: TreePlace, passphrase_file: FilePath | None, *, no_input: bool) -> Credential:
-    """The owner's credential; that of a throw-away tree opens by itself."""
-    if passphrase_file is None and place.is_throwaway():
-        passphrase_file = place.passphrase
-    passphrase = read_passphrase(passphrase_file, no_input=no_input)
-    return open_credential(place.owner_sealed(), passphrase)
-
-
 async def remove_node(
     place: TreePlace, owner: Credential, path: Path, addresses: tuple[str, ...]
 ) -> None:
@@ -99,18 +89,11 @@ async def remove_node(
     Raises:
         Fault: NOT_FOUND if no node is there; as `Remove`.
     """
-    client = Client(owner, seeds=[*addresses, *place.seeds()], in_person=True)
-    try:
-        await client.start()
+    async with in_person(place, owner, addresses) as (client, service):
         nodes = {m.path: m for m in client.members if m.kind is MemberKind.NODE}
         if path not in nodes:
             raise Fault(Kind.NOT_FOUND, "no such node", path=path)
-        service = SectorService(
-            client.runtime, client.nodes, bytes(SESSION_BYTES), time.monotonic, patience_s=20
-        )
         await service.ask(Remove(nodes[path].principal), Removed)
-    finally:
-        await client.close()
 
 
 def _say_what_is_left(plan: Plan) -> None:

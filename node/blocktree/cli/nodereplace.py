@@ -10,8 +10,9 @@ import click
 from blocktree.cli.asking import address_option, confirm_by_name, owner_options
 from blocktree.cli.node import issue_ticket
 from blocktree.cli.nodeplan import Plan, check_plan, find_node, plan_removal
-from blocktree.cli.noderemove import open_owner, remove_node
+from blocktree.cli.noderemove import remove_node
 from blocktree.cli.output import print_table, say
+from blocktree.cli.owner import open_owner
 from blocktree.cli.reports import Report, gather
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Credential, encode_ticket

@@ -69,6 +69,10 @@ class TreePlace:
         key = x509.load_der_x509_certificate(self.root()).public_key()
         return tree_id(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
+    def shown(self, path: str) -> str:
+        """A path of the tree as people write it, with the tree's name here."""
+        return path.replace(f"/{self.tree()}", f"/{self.alias}", 1)
+
     def user(self) -> Credential:
         """The credential this user works with.
 

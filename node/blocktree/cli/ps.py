@@ -45,7 +45,7 @@ def command(tree: str | None, addresses: tuple[str, ...], *, as_json: bool) -> N
         ward = wards.get(one.path)
         rows.append(
             {
-                "path": one.path.replace(f"/{place.tree()}", f"/{place.alias}", 1),
+                "path": place.shown(one.path),
                 "actor": one.actor,
                 "node": one.process.rpartition("/")[2],
                 "state": ward.state if ward else _state(one),

@@ -8,7 +8,6 @@ from blocktree.cli.output import print_json, print_table, say
 from blocktree.cli.places import TreePlace, here
 from blocktree.cli.session import Session, run
 from blocktree.cli.treepaths import parse_tree_path
-from blocktree.names import Path
 from blocktree.store.place_messages import LISTED_MAX, ListProviders, Provider, Providers
 
 _SECONDS = 10.0
@@ -56,9 +55,7 @@ def command(
 
 
 def _print(found: list[Provider], place: TreePlace, *, as_json: bool) -> None:
-    def shown(path: Path) -> str:
-        return path.replace(f"/{place.tree()}", f"/{place.alias}", 1)
-
+    shown = place.shown
     if as_json:
         listed = [
             {

@@ -8,8 +8,8 @@ import click
 
 from blocktree.caps import Access, Grant, Right, grant_to, rights_of
 from blocktree.cli.asking import address_option, json_option, owner_options
-from blocktree.cli.noderemove import open_owner
 from blocktree.cli.output import print_json, print_table, say
+from blocktree.cli.owner import open_owner
 from blocktree.cli.places import Places, TreePlace, here
 from blocktree.cli.publishing import publish
 from blocktree.cli.session import OpenTree, Session, members_of, run, said_of
@@ -198,7 +198,7 @@ def _rows(
             who = known.get(subject) or subject.hex()
         rows.append(
             {
-                "who": who.replace(f"/{place.tree()}", f"/{place.alias}", 1),
+                "who": place.shown(who),
                 "everybody_below": isinstance(subject, str),
                 "rights": [name for name, right in _RIGHTS.items() if rights & right],
                 "from": str(where),

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as FilePath
@@ -10,10 +9,16 @@ from typing import TypeVar
 
 import click
 
-from blocktree.cli.asking import address_option, confirm_by_name, json_option, owner_options
+from blocktree.cli.asking import (
+    address_option,
+    confirm_by_name,
+    json_option,
+    owner_options,
+    read_word,
+)
 from blocktree.cli.init import check_free, login_name
-from blocktree.cli.noderemove import open_owner
 from blocktree.cli.output import print_json, print_table, say
+from blocktree.cli.owner import in_person, open_owner
 from blocktree.cli.places import Places, TreePlace, here, write_whole
 from blocktree.cli.reports import find_tree
 from blocktree.cli.session import Session, for_people, members_of, run
@@ -34,11 +39,10 @@ from blocktree.keys import (
     issue,
     user_path,
 )
-from blocktree.names import Path
-from blocktree.store.messages import SESSION_BYTES, Join, Joined, Remove, Removed
+from blocktree.names import Path, leaf
+from blocktree.store.messages import Join, Joined, Remove, Removed
 
 _T = TypeVar("_T")
-_PATIENCE_SECONDS = 20.0
 _ADDRESSES_MAX = 8
 
 
@@ -91,13 +95,13 @@ def add(
     where = parse_tree_path(path, here())
     place = where.place
     target = _user_path(where)
-    principal = decode_request(_read(request_text))
+    principal = decode_request(read_word(request_text))
     owner = open_owner(place, passphrase_file, no_input=no_input)
     now, draw = int(time.time()), secrets.token_bytes
     chain = issue(owner, MemberKind.USER, target, principal, now=now, draw=draw)
 
-    async def work(client: Client) -> tuple[str, ...]:
-        await _service(client).ask(Join(chain, ()), Joined, patience_s=_PATIENCE_SECONDS)
+    async def work(client: Client, service: SectorService) -> tuple[str, ...]:
+        await service.ask(Join(chain, ()), Joined)
         return tuple(dict.fromkeys(client.addresses()))
 
     found = _in_person(place, owner, addresses, work)
@@ -117,7 +121,7 @@ def join(welcome_text: str, alias: str) -> None:
       bt user join btw1…
     """  # noqa: D301
     places = here()
-    welcome = decode_welcome(_read(welcome_text))
+    welcome = decode_welcome(read_word(welcome_text))
     identity = welcome.identity
     waiting = _waiting(places, identity.principal)
     if not waiting.exists():
@@ -155,7 +159,7 @@ def list_users(tree: str, addresses: tuple[str, ...], *, as_json: bool) -> None:
     people = [m for m in run(work, addresses) if m.kind in (MemberKind.OWNER, MemberKind.USER)]
     rows = [
         {
-            "path": m.path.replace(f"/{place.tree()}", f"/{place.alias}", 1),
+            "path": place.shown(m.path),
             "kind": m.kind.name.lower(),
             "key": m.principal.hex(),
         }
@@ -190,15 +194,15 @@ def remove(
     """  # noqa: D301
     where = parse_tree_path(path, here())
     target = _user_path(where)
-    name = target.rpartition("/")[2]
+    name = leaf(target)
     confirm_by_name(name, f"Remove {path}?", given=yes, no_input=no_input)
     owner = open_owner(where.place, passphrase_file, no_input=no_input)
 
-    async def work(client: Client) -> None:
+    async def work(client: Client, service: SectorService) -> None:
         people = {m.path: m.principal for m in client.members if m.kind is MemberKind.USER}
         if target not in people:
             raise Fault(Kind.NOT_FOUND, "no such person", path=path, next_step="bt user ls")
-        await _service(client).ask(Remove(people[target]), Removed, patience_s=_PATIENCE_SECONDS)
+        await service.ask(Remove(people[target]), Removed)
 
     _in_person(where.place, owner, addresses, work)
     say(f"{path} belongs to the tree no more.")
@@ -220,17 +224,13 @@ def _in_person(
     place: TreePlace,
     owner: Credential,
     addresses: Sequence[str],
-    work: Callable[[Client], Awaitable[_T]],
+    work: Callable[[Client, SectorService], Awaitable[_T]],
 ) -> _T:
     """Do something in the owner's name."""
 
     async def play() -> _T:
-        client = Client(owner, seeds=[*addresses, *place.seeds()], in_person=True)
-        try:
-            await client.start()
-            return await work(client)
-        finally:
-            await client.close()
+        async with in_person(place, owner, addresses) as (client, service):
+            return await work(client, service)
 
     try:
         return asyncio.run(play())
@@ -238,18 +238,6 @@ def _in_person(
         raise for_people(fault, here().trees()) from None
 
 
-def _service(client: Client) -> SectorService:
-    return SectorService(client.runtime, client.nodes, bytes(SESSION_BYTES), time.monotonic)
-
-
 def _waiting(places: Places, principal: bytes) -> FilePath:
     """Where a key is kept until it is welcomed."""
     return places.root / "requests" / principal.hex()[:32]
-
-
-def _read(given: str) -> str:
-    """The argument, the file that it names, or standard input for `-`."""
-    if given == "-":
-        return sys.stdin.readline(1 << 16)
-    path = FilePath(given)
-    return path.read_text(errors="replace") if len(given) < 256 and path.exists() else given
