@@ -10,8 +10,8 @@ back when it did not; nothing written is ever dropped because a commit failed.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,7 +117,7 @@ class Flushes:
     async def prepare(self, node: Node, header: Header, **fields: Any) -> Part:
         """A file's part in a transaction, with all that is written to it; its lock is held.
 
-        `fields` are further header fields to set. Followed by `commit`, or by `give_back`.
+        `fields` are further header fields to set. Prepared in a `gathering`, then committed.
         """
         old = None if node.born else self._core.opened.signed(node)
         if old is not None and old.header is not header:
@@ -136,6 +136,17 @@ class Flushes:
             self.give_back(part)
             raise
         return part
+
+    @contextmanager
+    def gathering(self) -> Iterator[list[Part]]:
+        """Parts of a transaction that are prepared in the body: given back if that fails."""
+        parts: list[Part] = []
+        try:
+            yield parts
+        except BaseException:
+            for part in parts:
+                self.give_back(part)
+            raise
 
     def give_back(self, part: Part) -> None:
         """The part is not committed: all of it is still to be."""
@@ -225,8 +236,7 @@ class Flushes:
                     self._refuse(directory, node, answer, "its directory was removed meanwhile")
                 return
             edit = await core.directories.edit(directory)
-            parts: list[Part] = []
-            try:
+            with self.gathering() as parts:
                 for node, answer in some.items():
                     if not node.born or node.gone or node.place is None:
                         continue
@@ -242,10 +252,6 @@ class Flushes:
                 if not parts:
                     return
                 version = await core.directories.prepare(edit, core.now_ns())
-            except BaseException:
-                for part in parts:
-                    self.give_back(part)
-                raise
             headers = await self.commit(parts, [version])
             core.directories.settle(edit, headers[0])
             for part in parts:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from blocktree.fault import Fault, Kind
+from blocktree.files.commit import NewVersion
 from blocktree.files.core import Core, until_agreed
 from blocktree.files.directories import Edit
 from blocktree.files.flush import Flushes, Part
@@ -143,9 +144,8 @@ class Moves:
 
     async def _move(self, renames: Sequence[Rename]) -> None:
         edits: dict[Node, Edit] = {}
-        parts: list[Part] = []
         gone: list[Node] = []
-        try:
+        with self._flushes.gathering() as parts:
             for one in renames:
                 await self._change_names(edits, one)
                 if one.replaced is not None:
@@ -153,11 +153,8 @@ class Moves:
                     gone += [one.replaced] if parts[-1].version.header is None else []
                 if one.source[0] is not one.target[0]:
                     parts.append(await self._reparent(one.moved, one.target[0].file))
-        except BaseException:
-            for part in parts:
-                self._flushes.give_back(part)
-            raise
-        await self._commit(parts, list(edits.values()))
+            versions = await self._versions(list(edits.values()))
+        await self._commit(parts, list(edits.values()), versions)
         for node in gone:
             self._names.lost(node)
 
@@ -210,15 +207,12 @@ class Moves:
             if node.kind is FileKind.DIRECTORY:
                 core.directories.count_directory(edits[0], -more)
                 core.directories.count_directory(edits[-1], more)
-        parts: list[Part] = []
-        if source[0] is not target[0]:
-            parts.append(await self._reparent(first, target[0].file))
-            try:
+        with self._flushes.gathering() as parts:
+            if source[0] is not target[0]:
+                parts.append(await self._reparent(first, target[0].file))
                 parts.append(await self._reparent(second, source[0].file))
-            except BaseException:
-                self._flushes.give_back(parts[0])
-                raise
-        await self._commit(parts, edits)
+            versions = await self._versions(edits)
+        await self._commit(parts, edits, versions)
 
     async def _edits(self, first: Node, second: Node) -> list[Edit]:
         edits = [await self._core.directories.edit(first)]
@@ -226,18 +220,16 @@ class Moves:
             edits.append(await self._core.directories.edit(second))
         return edits
 
-    async def _commit(self, parts: list[Part], edits: list[Edit]) -> None:
-        core = self._core
-        now = core.now_ns()
-        try:
-            versions = [await core.directories.prepare(edit, now) for edit in edits]
-        except BaseException:
-            for part in parts:
-                self._flushes.give_back(part)
-            raise
+    async def _versions(self, edits: Sequence[Edit]) -> list[NewVersion]:
+        now = self._core.now_ns()
+        return [await self._core.directories.prepare(edit, now) for edit in edits]
+
+    async def _commit(
+        self, parts: Sequence[Part], edits: Sequence[Edit], versions: Sequence[NewVersion]
+    ) -> None:
         headers = await self._flushes.commit(parts, versions)
         for edit, header in zip(edits, headers, strict=True):
-            core.directories.settle(edit, header)
+            self._core.directories.settle(edit, header)
 
     async def _reparent(self, node: Node, parent: FileId) -> Part:
         header = await self._core.opened.header(node)

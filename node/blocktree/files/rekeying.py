@@ -6,11 +6,11 @@ has those of its entries. Breaking off leaves a part below with its old keys; do
 always right.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from blocktree.caps import KeyRing, Right, load_access, revoke
 from blocktree.fault import Fault, Kind
@@ -26,6 +26,7 @@ from blocktree.wire import encode
 
 _LISTED = 1024  # entries of a directory at a time
 _TOGETHER = 32  # files in one transaction, beside their directory
+_T = TypeVar("_T")
 _PASSES_MAX = 16  # over a directory in which names move meanwhile
 
 Place = tuple[Node, bytes]  # a directory, and a name in it
@@ -58,15 +59,13 @@ class Rekeying:
 
     async def find_key(self, node: Node, header: Header) -> None:
         """Look for the key of a file, of which an older one is known here, in its directory."""
-        directory, cookie = self._core.nodes.of(header.parent), 0
+        directory = self._core.nodes.of(header.parent)
         if directory is None:
             return
-        while found := await self._core.directories.list(directory, cookie, _LISTED):
-            cookie = found[-1][0]
-            for _, e in found:
-                if e.file == node.file:
-                    self._core.nodes.add(e.file, e.kind, e.key, e.epoch)
-                    return
+        async for e in self._listed(directory):
+            if e.file == node.file:
+                self._core.nodes.add(e.file, e.kind, e.key, e.epoch)
+                return
 
     async def renew(self, top: Node, place: Place | None, loss: Loss) -> Renewed:
         """Give a directory new keys, and all below it.
@@ -93,12 +92,16 @@ class Rekeying:
     async def entries(self, directory: Node) -> list[tuple[bytes, Node]]:
         """What has a name in a directory."""
         await self._flushes.flush_names(directory)
-        nodes, cookie = [], 0
+        add = self._core.nodes.add
+        listed = self._listed(directory)
+        return [(e.name, add(e.file, e.kind, e.key, e.epoch)) async for e in listed]
+
+    async def _listed(self, directory: Node) -> AsyncIterator[DirEntry]:
+        cookie = 0
         while found := await self._core.directories.list(directory, cookie, _LISTED):
             cookie = found[-1][0]
-            for _, e in found:
-                nodes.append((e.name, self._core.nodes.add(e.file, e.kind, e.key, e.epoch)))
-        return nodes
+            for _, entry in found:
+                yield entry
 
     async def _renew_in(self, directory: Node, loss: Loss, done: Renewed) -> list[Node]:
         """Renew what has a name in a directory; gives back the directories among it."""
@@ -109,7 +112,7 @@ class Rekeying:
             left = [(name, node) for name, node in entries if node.file not in seen]
             if not left:
                 return list(directories.values())
-            for some in _batches(left):
+            for some in batches(left, _TOGETHER):
                 await until_agreed(partial(self._try, directory, some, loss, done))
             for _, node in left:
                 if node.kind is FileKind.DIRECTORY and node.file in done.files:
@@ -124,12 +127,12 @@ class Rekeying:
         done: Renewed,
     ) -> None:
         """One transaction: the files with their new keys, and the directory that has the keys."""
-        core, parts, rings = self._core, list[Part](), list[KeyRing]()
+        core, rings = self._core, list[KeyRing]()
         async with AsyncExitStack() as stack:
             nodes = [node for _, node in some]
             await hold(stack, nodes if directory is None else [directory, *nodes])
             edit = None if directory is None else await core.directories.edit(directory)
-            try:
+            with self._flushes.gathering() as parts:
                 for name, node in some:
                     renewed = await self._part(edit, name, node, loss, done)
                     if renewed is not None:
@@ -139,10 +142,6 @@ class Rekeying:
                     return
                 now = core.now_ns()
                 others = [] if edit is None else [await core.directories.prepare(edit, now)]
-            except BaseException:
-                for part in parts:
-                    self._flushes.give_back(part)
-                raise
             headers = await self._flushes.commit(parts, others)
             if edit is not None:
                 core.directories.settle(edit, headers[0])
@@ -201,6 +200,7 @@ def _has_key(header: Header) -> bool:
     return header.cipher is not Cipher.PLAIN and not several
 
 
-def _batches(entries: list[tuple[bytes, Node]]) -> Iterator[list[tuple[bytes, Node]]]:
-    for start in range(0, len(entries), _TOGETHER):
-        yield entries[start : start + _TOGETHER]
+def batches(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
+    """So many items at a time."""
+    for start in range(0, len(items), most):
+        yield items[start : start + most]

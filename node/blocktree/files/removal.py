@@ -51,17 +51,12 @@ class Removals:
         async with AsyncExitStack() as stack:
             await hold(stack, [directory, *some.values()])
             edit = await core.directories.edit(directory)
-            parts: list[Part] = []
-            try:
+            with self._flushes.gathering() as parts:
                 for name, node in some.items():
-                    parts += await self._part(edit, name, node)
+                    parts.extend(await self._part(edit, name, node))
                 if not parts:
                     return
                 version = await core.directories.prepare(edit, core.now_ns())
-            except BaseException:
-                for part in parts:
-                    self._flushes.give_back(part)
-                raise
             headers = await self._flushes.commit(parts, [version])
             core.directories.settle(edit, headers[0])
             for part in parts:

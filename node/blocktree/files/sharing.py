@@ -7,16 +7,16 @@ Readers judge a file's writer by the rights of now. So before the right to write
 its holder wrote last is signed anew, by who takes it back and so answers for it from then on.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
 from blocktree.caps import Access, Grant, Right, load_access, new_access, share, withdraw
 from blocktree.fault import Fault, Kind
 from blocktree.files.core import Core, until_agreed
-from blocktree.files.flush import Flushes, Part
+from blocktree.files.flush import Flushes
 from blocktree.files.nodes import Node, hold
-from blocktree.files.rekeying import Loss, Rekeying, Renewed
+from blocktree.files.rekeying import Loss, Rekeying, Renewed, batches
 from blocktree.keys import Credential, Principal
 from blocktree.names import Path, PrincipalId
 from blocktree.sectors.header import FileKind
@@ -139,22 +139,17 @@ class Sharing:
                 writer = await self._core.trust.identity(header.writer)
                 if any(grant.covers(writer) for grant in lost):
                     theirs.append(node)
-            for some in _batches(theirs):
+            for some in batches(theirs, _SIGNED_TOGETHER):
                 await until_agreed(partial(self._sign, some))
 
     async def _sign(self, nodes: Sequence[Node]) -> None:
-        parts: list[Part] = []
         async with AsyncExitStack() as stack:
             await hold(stack, nodes)
-            try:
+            with self._flushes.gathering() as parts:
                 for node in nodes:
                     header = await self._core.opened.header(node)
                     if not node.gone:
                         parts.append(await self._flushes.prepare(node, header))
-            except BaseException:
-                for part in parts:
-                    self._flushes.give_back(part)
-                raise
             await self._flushes.commit(parts, [])
 
 
@@ -165,8 +160,3 @@ def _taken(access: Access, subjects: Collection[PrincipalId | Path], rights: Rig
         for grant in access.grants
         if (grant.principal or grant.path) in subjects and grant.rights & rights
     ]
-
-
-def _batches(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
-    for start in range(0, len(nodes), _SIGNED_TOGETHER):
-        yield nodes[start : start + _SIGNED_TOGETHER]
