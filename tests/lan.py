@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,6 +59,18 @@ class Lan:
             input=given,
             check=False,
         )
+
+    def bt(self, name: str, *arguments: str, state: Path, given: str | None = None) -> str:
+        """Run `bt` on a host; fails the test with what it said if it fails."""
+        done = self.run(
+            name,
+            [sys.executable, "-m", "blocktree.cli", *arguments],
+            env={"BLOCKTREE_STATE": str(state)},
+            timeout=120,
+            given=given,
+        )
+        assert done.returncode == 0, f"{name}: bt {' '.join(arguments)}\n{done.stderr}"
+        return done.stdout
 
     def cut(self, name: str) -> None:
         """Pull the host's cable."""

@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from blocktree.store.place_messages import LEASE_S
+from blocktree_gateway.gateway import Gateway
 from blocktree_gateway.messages import Entry
 from blocktree_gateway.stream.proof import Proof
+from blocktree_gateway.tree.devices import Device
 from blocktree_gateway.tree.streamfile import StreamFile
 from gateway.house import udp_device
 from gateway.town import Town, town
@@ -37,6 +40,18 @@ class Watch:
 
     def end(self) -> None:
         self._task.cancel()
+
+
+async def served(
+    home: Town, gateways: Mapping[str, Gateway], micropython: str
+) -> tuple[Device, str, str]:
+    """A device that one gateway speaks for: it, the name of that gateway, and that of the other."""
+    _, device = await udp_device(home, micropython, ATTIC)
+    await home.until_here(ATTIC, "udp")
+    await home.until_readings(ATTIC, 3)
+    (first,) = [n for n in NAMES if device.device in gateways[n].speaking.held]
+    (second,) = set(NAMES) - {first}
+    return device, first, second
 
 
 async def kept(home: Town) -> Counter[tuple[int, int]]:
@@ -73,11 +88,7 @@ async def test_one_of_two_gateways_speaks_and_when_it_dies_the_other_does(
     async with town(tmp_path) as home:
         gateways = {name: await home.gateway(name) for name in NAMES}
         watch = Watch(home)
-        _, device = await udp_device(home, micropython, ATTIC)
-        await home.until_here(ATTIC, "udp")
-        await home.until_readings(ATTIC, 3)
-        (first,) = [n for n in NAMES if device.device in gateways[n].speaking.held]
-        (second,) = set(NAMES) - {first}
+        device, first, second = await served(home, gateways, micropython)
         assert home.holds(first, ATTIC)
         assert not home.holds(second, ATTIC)
 
@@ -102,11 +113,7 @@ async def test_a_gateway_that_loses_its_claim_leaves_what_it_heard_to_the_next(
     async with town(tmp_path) as home:
         gateways = {name: await home.gateway(name, commit_s=2.0) for name in NAMES}
         watch = Watch(home)
-        _, device = await udp_device(home, micropython, ATTIC)
-        await home.until_here(ATTIC, "udp")
-        await home.until_readings(ATTIC, 3)
-        (first,) = [n for n in NAMES if device.device in gateways[n].speaking.held]
-        (second,) = set(NAMES) - {first}
+        device, first, second = await served(home, gateways, micropython)
         home.mute(first)
         await until(lambda: device.device in gateways[second].speaking.held)
         assert device.device not in gateways[first].speaking.held

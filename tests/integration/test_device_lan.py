@@ -60,15 +60,7 @@ class Network:
         self.lan = Lan(["pi", "porch", "laptop", "attic", "shed"])
 
     def bt(self, host: str, *arguments: str, state: str = "laptop", given: str = "") -> str:
-        done = self.lan.run(
-            host,
-            [sys.executable, "-m", "blocktree.cli", *arguments],
-            env={"BLOCKTREE_STATE": str(self.folder / state)},
-            timeout=120,
-            given=given,
-        )
-        assert done.returncode == 0, f"{host}: bt {' '.join(arguments)}\n{done.stderr}"
-        return done.stdout
+        return self.lan.bt(host, *arguments, state=self.folder / state, given=given)
 
     def begin(self) -> None:
         secret = self.folder / "passphrase"
