@@ -26,6 +26,7 @@ from blocktree.sectors.state import SectorState
 from blocktree.sectors.table import MemoryTable
 from blocktree.sectors.transaction import Commit as CommitCommand
 from blocktree.store import messages as m
+from blocktree.store.firstlease import leased_alone
 from blocktree.store.leases import Leases
 from blocktree.store.locks import LockTable
 from blocktree.wire import Record
@@ -115,7 +116,9 @@ class MemoryStore:
             signed is None or self.state.header(signed.header.file) == signed
             for signed in checked.headers
         )
-        if granted is None or not newest or not self.leases.lease(message.session, files):
+        alone = [s.header.file for s in checked.headers if s and leased_alone(s.header)]
+        common = [file for file in files if file not in alone]
+        if granted is None or not newest or not self.leases.lease(message.session, common, alone):
             return m.Committed(self.index)
         return m.Committed(self.index, int(LEASE_S * 1000), granted.grant, granted.since)
 
@@ -132,10 +135,8 @@ class MemoryStore:
             else:
                 headers.append(signed.encoded)
         granted = self._extend(message.session, here)
-        exclusive = message.exclusive
-        if granted is None or not self.leases.lease(
-            message.session, message.files, exclusive=exclusive
-        ):
+        common, alone = ((), message.files) if message.exclusive else (message.files, ())
+        if granted is None or not self.leases.lease(message.session, common, alone):
             return m.Headers(tuple(headers), self.index)
         holders = tuple(self._holders(file, here) for file in message.files)
         ttl = int(LEASE_S * 1000)

@@ -137,3 +137,9 @@ class Model:
                 yield from self.files((*below, name))
             else:
                 yield (*below, name)
+
+    def directories(self, below: Way = ()) -> Iterator[Way]:
+        yield below
+        for name, node in self._directory(below).items():
+            if isinstance(node, dict):
+                yield from self.directories((*below, name))

@@ -104,9 +104,9 @@ class Player:
         await self.volume.release(handle)
 
 
-async def play(steps: list[tuple[int, tuple[Any, ...]]]) -> None:
+async def play(steps: list[tuple[int, tuple[Any, ...]]], *, fast_close: bool) -> None:
     store = MemoryStore(delay=shaky(len(steps)))
-    players = [Player(client(store, name)) for name in ("one", "two")]
+    players = [Player(client(store, name, fast_close=fast_close)) for name in ("one", "two")]
     for player in players:
         await player.volume.start()
     model = Model()
@@ -132,10 +132,14 @@ async def play(steps: list[tuple[int, tuple[Any, ...]]]) -> None:
     await fresh.volume.start()
     for path in model.files():
         assert await fresh.read(path) == model.read(path)
+    for path in model.directories():
+        assert await fresh.list(path) == model.list(path)
+        links = (await fresh.volume.getattr(await fresh.find(path))).links
+        assert links == 2 + sum(way[:-1] == path for way in model.directories(path) if way != path)
     await fresh.volume.close()
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-@given(_STEPS)
-def test_random_operations(steps: list[tuple[int, tuple[Any, ...]]]) -> None:
-    asyncio.run(play(steps))
+@given(_STEPS, st.booleans())
+def test_random_operations(steps: list[tuple[int, tuple[Any, ...]]], fast_close: bool) -> None:
+    asyncio.run(play(steps, fast_close=fast_close))

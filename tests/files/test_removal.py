@@ -10,7 +10,7 @@ from files.test_volume import MINE, listing, put, refused, run
 
 def test_many_names_are_removed_in_a_few_transactions() -> None:
     async def scene(store: MemoryStore, volume: Filesystem) -> None:
-        removals = Removals(volume.core, volume.flushes, volume.names)
+        removals = Removals(volume.core, volume.names)
 
         async def remove(names: list[bytes]) -> None:
             await removals.remove(volume.core.nodes.at(ROOT_INO), names)

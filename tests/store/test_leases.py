@@ -77,7 +77,7 @@ def test_a_stalled_session_is_not_extended() -> None:
 def test_only_an_exclusive_lease_stands_in_the_way_of_a_reader() -> None:
     leases = Leases(1)
     extend(leases, A, 0, 1)
-    leases.lease(A, [F], exclusive=True)
+    leases.lease(A, [], [F])
     leases.lease(A, [G])
     assert [item.files for item in leases.outstanding([F, G], B, 0.5, exclusive=True)] == [(F,)]
     leases.returned(A, [F], leases.grant)
@@ -99,9 +99,18 @@ def test_silent_sessions_are_forgotten() -> None:
 def test_who_leaves_stands_in_nobodys_way_and_comes_back_with_nothing() -> None:
     leases = Leases(1)
     first = extend(leases, A, 0, 1)
-    leases.lease(A, [F], exclusive=True)
+    leases.lease(A, [], [F])
     leases.leave(A)
     assert leases.outstanding([F], B, 0.5) == ()
     assert not leases.any_exclusive
     assert leases.sessions == 0
     assert extend(leases, A, 0.6, 2).since > first.grant
+
+
+def test_one_answer_may_lease_some_files_exclusively_and_others_not() -> None:
+    leases = Leases(1)
+    extend(leases, A, 0, 1)
+    extend(leases, B, 0, 1)
+    assert leases.lease(A, [F], [G])
+    assert leases.lease(B, [F])
+    assert leases.outstanding([F, G], B, 0.5, exclusive=True)[0].files == (G,)

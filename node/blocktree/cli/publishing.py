@@ -20,7 +20,7 @@ async def publish(tree: OpenTree, where: TreePath) -> None:
     for count in range(1, len(where.names) + 1):
         step = TreePath(where.place, where.names[:count])
         found = await find_directory(tree.files, step)
-        message = PublishPlace(tree_path(step), tree.files.file_of(found.ino))
+        message = PublishPlace(tree_path(step), await tree.files.file_of(found.ino))
         try:
             await tree.client.paths.service.ask(message, Published, patience_s=_SECONDS)
             refused = None

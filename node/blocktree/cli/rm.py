@@ -134,7 +134,7 @@ class Removal:
 
     def __init__(self, files: Filesystem) -> None:
         self._files = files
-        self._removals = Removals(files.core, files.flushes, files.names)
+        self._removals = Removals(files.core, files.names)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def empty(self, directory: int) -> None:

@@ -114,8 +114,8 @@ class NodeAttributes:
                 if node.own:
                     node.meta["attributes"] = sealed
                     return
-                part = await self._flushes.prepare(node, header, attributes=sealed)
-                await self._flushes.commit([part], [])
+                part = await self._core.parts.prepare(node, header, attributes=sealed)
+                await self._core.parts.commit([part], [])
 
         await until_agreed(attempt)
 
@@ -131,6 +131,11 @@ def _fields(changes: Changes, now_ns: int) -> dict[str, int]:
     return {**fields, "ctime_ns": now_ns} if fields else {}
 
 
+def _promised_directories(node: Node) -> int:
+    """Each will be a link to the directory it is in; `find` counts them to know where to look."""
+    return sum(one.kind is FileKind.DIRECTORY for one in node.unborn.values())
+
+
 def describe(node: Node, header: Header) -> Attributes:
     """What stat(2) says of a node whose newest header is `header`."""
     meta = node.meta
@@ -143,7 +148,7 @@ def describe(node: Node, header: Header) -> Attributes:
         ino=node.ino,
         kind=header.kind,
         mode=int(meta.get("mode", header.mode)),
-        links=0 if node.gone else header.links,
+        links=0 if node.gone else header.links + _promised_directories(node),
         uid=int(meta.get("uid", header.uid)),
         gid=int(meta.get("gid", header.gid)),
         size=size,

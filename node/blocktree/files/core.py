@@ -14,6 +14,7 @@ from blocktree.files.directories import Directories
 from blocktree.files.headers import HeaderCache
 from blocktree.files.nodes import GONE, NodeTable
 from blocktree.files.opened import Opened
+from blocktree.files.parts import Parts
 from blocktree.files.trust import Trust
 from blocktree.sectors.header import Cipher
 
@@ -34,6 +35,7 @@ class Core:
     opened: Opened
     directories: Directories
     commits: Commits
+    parts: Parts
     trust: Trust
     now_ns: Callable[[], int]
     draw: Callable[[int], bytes]

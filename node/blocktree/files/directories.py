@@ -119,13 +119,20 @@ class Directories:
         _require(edit.names.lookup(entry.name), node)
         edit.names.replace(entry)
 
-    async def prepare(self, edit: Edit, now_ns: int) -> NewVersion:
-        """The directory's part in a transaction."""
-        old, cipher = edit.table.header, edit.table.cipher
-        change = edit.names.change()
-        version = NewVersion(edit.node.file, self._opened.signed(edit.node), None)
-        if version.old is None or version.old.header is not old:
+    async def prepare(self, edit: Edit, now_ns: int | None) -> NewVersion:
+        """The directory's part in a transaction, as of `now_ns`; None leaves its times alone.
+
+        A directory that was made here has its name in the same transaction (`births`).
+
+        Raises:
+            Fault: CONFLICT if the edit is not of the newest version.
+        """
+        assert now_ns is None or not edit.node.born, "its name would not be in the transaction"
+        old = None if edit.node.born else self._opened.signed(edit.node)
+        if old is not None and old.header is not edit.table.header:
             raise Fault(Kind.CONFLICT, "the directory was changed meanwhile")
+        change, cipher = edit.names.change(), edit.table.cipher
+        version = NewVersion(edit.node.file, old, None)
         tree, inline = Tree(), b""
         if change.count:
             contents = [(index, c) for index, c in change.sectors.items() if c is not None]
@@ -139,16 +146,20 @@ class Directories:
             tree, version.pages = update.tree, update.made
         else:
             inline = seal_inline(cipher, change.inline, os.urandom(NONCE_BYTES))
-        changed = {"mtime_ns": now_ns, "ctime_ns": now_ns, **edit.fields}
-        version.header = replace(
-            old, size=change.load, root=tree.root, inline=inline, epoch=cipher.epoch, **changed
-        )
+        fields = {"size": change.load, "root": tree.root, "inline": inline, **edit.fields}
+        if now_ns is not None:
+            fields["mtime_ns"] = fields["ctime_ns"] = now_ns
+        version.header = replace(edit.table.header, epoch=cipher.epoch, **fields)
         return version
 
     def settle(self, edit: Edit, header: Header) -> None:
         """The edit was committed as `header`."""
-        edit.node.table = Table(header, edit.table.cipher, edit.names)
-        edit.node.last = header
+        node = edit.node
+        node.table = Table(header, edit.table.cipher, edit.names)
+        node.last = header
+        if int(node.meta.get("mtime_ns", header.mtime_ns)) < header.mtime_ns:  # an older promise's
+            del node.meta["mtime_ns"]
+            node.meta.pop("ctime_ns", None)
 
     async def _load(self, table: Table, names: Directory, sectors: Sequence[int]) -> None:
         """Load sectors of the table's version into `names`, its own or a fork."""

@@ -22,7 +22,13 @@ from blocktree.files.client import SectorService, as_fault
 from blocktree.files.trust import Trust
 from blocktree.names import FileId, Path
 from blocktree.sectors.header import Header, SignedHeader, load_header
-from blocktree.store.messages import GET_HEADERS_MAX, Committed, GetHeaders, Headers
+from blocktree.store.firstlease import leased_alone
+from blocktree.store.messages import (
+    GET_HEADERS_MAX,
+    Committed,
+    GetHeaders,
+    Headers,
+)
 
 KNOWN_BYTES_MAX = 48 << 20
 VOIDED_MAX = 1 << 16
@@ -124,6 +130,7 @@ class HeaderCache:
             if known is not None and known.header.version >= one.header.version:
                 continue  # an answer that overtook the commit's brought something newer
             held = known is not None and known.exclusive and self._service.leased(known.grant)
+            held |= leased_alone(one.header)
             holders = known.holders if known is not None else ()
             self._keep(file, Known(one, grant, held and grant > 0, holders))
 

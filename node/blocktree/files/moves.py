@@ -8,12 +8,12 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.commit import NewVersion
 from blocktree.files.core import Core, until_agreed
 from blocktree.files.directories import Edit
-from blocktree.files.flush import Flushes, Part
+from blocktree.files.flush import Flushes
 from blocktree.files.names import NameOperations
-from blocktree.files.nodes import Node, arriving, hold
+from blocktree.files.nodes import Node, arriving, entry_of, hold
+from blocktree.files.parts import Part
 from blocktree.files.volume import RenameFlag
 from blocktree.names import ROOT_FILE, FileId
-from blocktree.sectors.directory import DirEntry
 from blocktree.sectors.header import FileKind
 
 DEPTH_MAX = 64
@@ -66,6 +66,8 @@ class Moves:
         """
 
         async def attempt() -> None:
+            for source, target, _ in wanted:
+                await self._settle_directories(source, target)
             renames = await self._plan(wanted, self._settled)
             if not renames:
                 return  # two names of one file: POSIX says that nothing happens
@@ -113,8 +115,9 @@ class Moves:
             raise Fault(Kind.IS_DIRECTORY, "a directory has one name")
 
         async def attempt() -> None:
-            if node.born:
-                await self._flushes.flush(node)
+            for one in (directory, node):
+                if one.born:
+                    await self._flushes.flush(one)
             core = self._core
             async with AsyncExitStack() as stack:
                 await hold(stack, [directory, node])
@@ -126,11 +129,11 @@ class Moves:
                     raise Fault(Kind.NOT_FOUND, "the file has no name any more")
                 parent = await self._shared_parent(header.parent, directory)
                 edit = await core.directories.edit(directory)
-                await core.directories.add(edit, _entry(name, node))
+                await core.directories.add(edit, entry_of(node, name))
                 version = await core.directories.prepare(edit, core.now_ns())
                 fields = {"links": header.links + 1, "ctime_ns": core.now_ns(), "parent": parent}
-                part = await self._flushes.prepare(node, header, **fields)
-                headers = await self._flushes.commit([part], [version])
+                part = await self._core.parts.prepare(node, header, **fields)
+                headers = await self._core.parts.commit([part], [version])
                 core.directories.settle(edit, headers[0])
 
         await until_agreed(attempt)
@@ -142,10 +145,16 @@ class Moves:
             await self._flushes.flush(node)
         return node
 
+    async def _settle_directories(self, *names: Name) -> None:
+        """Have the directories committed that these names are in."""
+        for directory, _ in names:
+            if directory.born:
+                await self._flushes.flush(directory)
+
     async def _move(self, renames: Sequence[Rename]) -> None:
         edits: dict[Node, Edit] = {}
         gone: list[Node] = []
-        with self._flushes.gathering() as parts:
+        with self._core.parts.gathering() as parts:
             for one in renames:
                 await self._change_names(edits, one)
                 if one.replaced is not None:
@@ -169,7 +178,7 @@ class Moves:
             if directory not in edits:
                 edits[directory] = await directories.edit(directory)
         source, target = edits[one.source[0]], edits[one.target[0]]
-        entry = _entry(one.target[1], one.moved)
+        entry = entry_of(one.moved, one.target[1])
         await directories.remove(source, one.source[1], one.moved)
         if one.replaced is None:
             await directories.add_unless_taken(target, entry)
@@ -182,6 +191,7 @@ class Moves:
                 directories.count_directory(target, -1)
 
     async def _try_exchange(self, source: Name, target: Name) -> None:
+        await self._settle_directories(source, target)
         first, second = await self._settled(*source), await self._settled(*target)
         if first is None or second is None:
             raise Fault(Kind.NOT_FOUND, "no such file or directory")
@@ -201,13 +211,13 @@ class Moves:
             if node.kind is FileKind.DIRECTORY:
                 await self._check_circle(node, directory)
         edits = await self._edits(source[0], target[0])
-        await core.directories.replace(edits[0], _entry(source[1], second), first)
-        await core.directories.replace(edits[-1], _entry(target[1], first), second)
+        await core.directories.replace(edits[0], entry_of(second, source[1]), first)
+        await core.directories.replace(edits[-1], entry_of(first, target[1]), second)
         for node, more in ((first, 1), (second, -1)):
             if node.kind is FileKind.DIRECTORY:
                 core.directories.count_directory(edits[0], -more)
                 core.directories.count_directory(edits[-1], more)
-        with self._flushes.gathering() as parts:
+        with self._core.parts.gathering() as parts:
             if source[0] is not target[0]:
                 parts.append(await self._reparent(first, target[0].file))
                 parts.append(await self._reparent(second, source[0].file))
@@ -227,7 +237,7 @@ class Moves:
     async def _commit(
         self, parts: Sequence[Part], edits: Sequence[Edit], versions: Sequence[NewVersion]
     ) -> None:
-        headers = await self._flushes.commit(parts, versions)
+        headers = await self._core.parts.commit(parts, versions)
         for edit, header in zip(edits, headers, strict=True):
             self._core.directories.settle(edit, header)
 
@@ -236,7 +246,7 @@ class Moves:
         now = self._core.now_ns()
         keeps = node.kind is not FileKind.DIRECTORY and header.links > 1
         new_parent = header.parent if keeps else parent
-        return await self._flushes.prepare(node, header, parent=new_parent, ctime_ns=now)
+        return await self._core.parts.prepare(node, header, parent=new_parent, ctime_ns=now)
 
     async def _check_circle(self, moved: Node, directory: Node) -> None:
         """Refuse to move a directory below itself; the service checks it again."""
@@ -259,10 +269,6 @@ class Moves:
         while found[-1] != ROOT_FILE and len(found) <= DEPTH_MAX:
             found.append((await self._core.headers.get(found[-1])).header.parent)
         return found
-
-
-def _entry(name: bytes, node: Node) -> DirEntry:
-    return DirEntry(name, node.file, node.kind, node.key, node.epoch)
 
 
 def _check_kinds(moved: Node, replaced: Node) -> None:

@@ -1,7 +1,8 @@
 """Operations on names: lookup, listing, making and removing.
 
 A file made here stays `unborn` until its first flush, so that making, writing and closing it is one
-transaction. The directory is held exclusively meanwhile: nobody else can make the same name, and
+transaction, and so does a directory until something in it is flushed, or some seconds have passed.
+The directory they are in is held exclusively meanwhile: nobody else can make the same name, and
 whoever looks into the directory has the lease recalled, which flushes the name first. All other
 changes of names are committed before the call returns.
 """
@@ -16,8 +17,9 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.attributes import describe
 from blocktree.files.commit import NewVersion
 from blocktree.files.core import Core, until_agreed
-from blocktree.files.flush import Flushes, Part
-from blocktree.files.nodes import Node, arriving, gone, hold
+from blocktree.files.flush import Flushes
+from blocktree.files.nodes import Node, arriving, entry_of, gone, hold
+from blocktree.files.parts import Part
 from blocktree.files.volume import Entry, Permissions
 from blocktree.names import COMPONENT_BYTES_MAX, FileId
 from blocktree.sectors.directory import DirEntry
@@ -106,21 +108,63 @@ class NameOperations:
         Raises:
             Fault: EXISTS if the name is taken.
         """
+        await self._reserve(directory, name)
+        node = self._new_node(FileKind.FILE, directory.file, permissions, cipher)
+        self._promise(directory, name, node)
+        return node
+
+    async def make_directory(self, directory: Node, name: bytes, permissions: Permissions) -> Node:
+        """Make a directory that is committed with the first thing in it, or soon by itself.
+
+        While what is promised does not get committed, it is at once, so that the caller is told.
+
+        Raises:
+            Fault: EXISTS if the name is taken; DENIED without the right to write there.
+        """
+        if self._flushes.behind:
+            return await self.make(directory, name, FileKind.DIRECTORY, permissions)
+        await self._require_write(directory)
+        await self._reserve(directory, name)
+        node = self._new_node(FileKind.DIRECTORY, directory.file, permissions)
+        assert node.last is not None
+        assert node.cipher is not None
+        empty = seal_inline(node.cipher, b"", self._core.draw(NONCE_BYTES), node.kind)
+        node.last = replace(node.last, inline=empty)
+        self._promise(directory, name, node)
+        return node
+
+    async def _require_write(self, directory: Node) -> None:
+        while directory.place is not None:
+            directory = directory.place[0]
         core = self._core
+        await core.trust.require_write(core.commits.writer, await core.opened.header(directory))
+
+    async def _reserve(self, directory: Node, name: bytes) -> None:
+        """Return when the name is free and nobody else can make it; so it is until the next await.
+
+        Raises:
+            Fault: EXISTS if it is taken.
+        """
         while True:
-            parent = await self._exclusive(directory)
+            await self._exclusive(directory)
             if await self.find(directory, name) is not None:
                 raise Fault(Kind.EXISTS, "the name is taken", path=_say(name))
             if name in directory.arriving:
                 async with directory.lock:
                     continue
             # From here to the promise nothing else runs: the lease was not recalled in between.
-            if core.headers.fresh(directory.file, exclusive=True) is not None:
-                break
-        node = self._new_node(FileKind.FILE, parent.file, permissions, cipher)
+            if directory.born or self._core.headers.fresh(directory.file, exclusive=True):
+                return
+
+    def _promise(self, directory: Node, name: bytes, node: Node) -> None:
+        """From now on the name means the node here; it is committed before anybody else looks.
+
+        The directory's times are those of the promise, and not of the commit: what is set in
+        between (by tar and rsync, when they are done with a directory) stays.
+        """
         node.place = (directory, name)
         directory.unborn[name] = node
-        return node
+        directory.meta["mtime_ns"] = directory.meta["ctime_ns"] = self._core.now_ns()
 
     async def make(  # noqa: PLR0917 - as many as mknod(2)
         self,
@@ -131,12 +175,14 @@ class NameOperations:
         content: bytes = b"",
         cipher: Cipher | None = None,
     ) -> Node:
-        """Make a directory, a symbolic link to `content`, or an actor that is to run, at once.
+        """Make a symbolic link to `content`, an actor that is to run, or a directory, at once.
 
         Raises:
             Fault: EXISTS if the name is taken, TOO_LARGE for a target that does not fit a header.
         """
         _check_length(name)
+        if directory.born:
+            await self._flushes.flush(directory)
 
         async def attempt() -> Node:
             core = self._core
@@ -151,14 +197,12 @@ class NameOperations:
                 try:
                     sealed = seal_inline(node.cipher, content, core.draw(NONCE_BYTES), kind)
                     header = replace(node.last, size=len(content), inline=sealed)
-                    await core.directories.add(
-                        edit, DirEntry(name, node.file, kind, node.key, node.epoch)
-                    )
+                    await core.directories.add(edit, entry_of(node, name))
                     if kind is FileKind.DIRECTORY:
                         core.directories.count_directory(edit, 1)
                     version = await core.directories.prepare(edit, core.now_ns())
                     part = Part(node, NewVersion(node.file, None, header), None, {})
-                    headers = await self._flushes.commit([part], [version])
+                    headers = await self._core.parts.commit([part], [version])
                 except BaseException:
                     self.lost(node)
                     raise
@@ -246,6 +290,8 @@ class NameOperations:
             if await self.find(directory, name) is not node:
                 raise Fault(Kind.CONFLICT, "the name changed meanwhile")
             if node.born:
+                if node.unborn:
+                    raise _not_empty()
                 del directory.unborn[name]
                 self.lost(node)
                 return
@@ -255,7 +301,7 @@ class NameOperations:
                 core.directories.count_directory(edit, -1)
             version = await core.directories.prepare(edit, core.now_ns())
             part = await self.less(node)
-            headers = await self._flushes.commit([part], [version])
+            headers = await self._core.parts.commit([part], [version])
             core.directories.settle(edit, headers[0])
             if part.version.header is None:
                 self.lost(node)
@@ -270,7 +316,7 @@ class NameOperations:
         if node.kind is FileKind.DIRECTORY:
             table = await core.opened.table(node)
             if table.names.size or node.unborn:
-                raise Fault(Kind.NOT_EMPTY, "the directory is not empty")
+                raise _not_empty()
             header = table.header
         else:
             header = await core.opened.header(node)
@@ -278,7 +324,7 @@ class NameOperations:
         if node.kind is FileKind.DIRECTORY or header.links <= 1:
             return Part(node, NewVersion(node.file, core.opened.signed(node), None), None, {})
         fields = {"links": header.links - 1, "ctime_ns": core.now_ns()}
-        return await self._flushes.prepare(node, header, **fields)
+        return await self._core.parts.prepare(node, header, **fields)
 
     def lost(self, node: Node) -> None:
         """The node's last name is gone."""
@@ -297,6 +343,10 @@ class NameOperations:
 def _check_length(name: bytes) -> None:
     if len(name) > COMPONENT_BYTES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a name of {len(name)} bytes", path=_say(name[:32]))
+
+
+def _not_empty() -> Fault:
+    return Fault(Kind.NOT_EMPTY, "the directory is not empty")
 
 
 def _say(name: bytes) -> str:

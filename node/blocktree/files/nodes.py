@@ -14,7 +14,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.content import Content
 from blocktree.files.volume import ROOT_INO
 from blocktree.names import ROOT_FILE, FileId
-from blocktree.sectors.directory import Directory
+from blocktree.sectors.directory import Directory, DirEntry
 from blocktree.sectors.header import FileKind, Header
 from blocktree.sectors.pages import Tree
 from blocktree.sectors.sector import SectorCipher
@@ -120,6 +120,11 @@ class Node:
         """Whether the node can be forgotten."""
         used = self.lookups or self.opens or self.tasks or self.lock.locked()
         return not used and not self.changed and not self.unborn
+
+
+def entry_of(node: Node, name: bytes) -> DirEntry:
+    """What a directory says of a node that is called `name` there."""
+    return DirEntry(name, node.file, node.kind, node.key, node.epoch)
 
 
 def gone(node: Node) -> None:

@@ -18,6 +18,7 @@ from blocktree.files.fetch import Fetcher
 from blocktree.files.headers import HeaderCache
 from blocktree.files.nodes import NodeTable
 from blocktree.files.opened import Opened
+from blocktree.files.parts import Parts
 from blocktree.files.service import Filesystem
 from blocktree.files.sources import Sources
 from blocktree.files.tree import Trees
@@ -67,6 +68,7 @@ def open_filesystem(
     trust = Trust(service, credential.tree)
     headers = HeaderCache(service, trust)
     opened = Opened(headers, credential.key, engine)
+    commits = Commits(service, credential, headers, trust, uploads)
     core = Core(
         service=service,
         engine=engine,
@@ -74,7 +76,8 @@ def open_filesystem(
         headers=headers,
         opened=opened,
         directories=Directories(engine, opened),
-        commits=Commits(service, credential, headers, trust, uploads),
+        commits=commits,
+        parts=Parts(engine, opened, commits),
         trust=trust,
         now_ns=time.time_ns,
         draw=os.urandom,

@@ -16,8 +16,9 @@ from blocktree.caps import KeyRing, Right, load_access, revoke
 from blocktree.fault import Fault, Kind
 from blocktree.files.core import Core, until_agreed
 from blocktree.files.directories import Edit
-from blocktree.files.flush import Flushes, Part
+from blocktree.files.flush import Flushes
 from blocktree.files.nodes import Node, hold
+from blocktree.files.parts import Part
 from blocktree.keys import Credential
 from blocktree.names import FileId, Path, PrincipalId
 from blocktree.sectors.directory import DirEntry
@@ -81,6 +82,7 @@ class Rekeying:
         """
         done = Renewed()
         directory, name = place or (None, b"")
+        await self._flushes.flush(top)
         await until_agreed(partial(self._try, directory, [(name, top)], loss, done))
         if top.file not in done.files:
             raise Fault(Kind.CONFLICT, "the name means something else by now")
@@ -132,7 +134,7 @@ class Rekeying:
             nodes = [node for _, node in some]
             await hold(stack, nodes if directory is None else [directory, *nodes])
             edit = None if directory is None else await core.directories.edit(directory)
-            with self._flushes.gathering() as parts:
+            with self._core.parts.gathering() as parts:
                 for name, node in some:
                     renewed = await self._part(edit, name, node, loss, done)
                     if renewed is not None:
@@ -142,7 +144,7 @@ class Rekeying:
                     return
                 now = core.now_ns()
                 others = [] if edit is None else [await core.directories.prepare(edit, now)]
-            headers = await self._flushes.commit(parts, others)
+            headers = await self._core.parts.commit(parts, others)
             if edit is not None:
                 core.directories.settle(edit, headers[0])
             for part, ring in zip(parts, rings, strict=True):
@@ -166,7 +168,7 @@ class Rekeying:
         if edit is not None:
             fresh = DirEntry(name, node.file, node.kind, ring.current, ring.epoch)
             await directories.replace(edit, fresh, node)
-        return await self._flushes.prepare(node, header, **fields), ring
+        return await self._core.parts.prepare(node, header, **fields), ring
 
     async def _fields(
         self, node: Node, header: Header, loss: Loss

@@ -7,9 +7,9 @@ from functools import partial
 from blocktree.fault import Fault, Kind
 from blocktree.files.core import Core, until_agreed
 from blocktree.files.directories import Edit
-from blocktree.files.flush import Flushes, Part
 from blocktree.files.names import NameOperations
 from blocktree.files.nodes import Node, hold
+from blocktree.files.parts import Part
 from blocktree.sectors.header import FileKind
 
 NAMES_MAX = 64  # in one transaction
@@ -18,9 +18,8 @@ NAMES_MAX = 64  # in one transaction
 class Removals:
     """Removes names together; `names` removes one."""
 
-    def __init__(self, core: Core, flushes: Flushes, names: NameOperations) -> None:
+    def __init__(self, core: Core, names: NameOperations) -> None:
         self._core = core
-        self._flushes = flushes
         self._names = names
 
     async def remove(self, directory: Node, names: Iterable[bytes]) -> None:
@@ -51,13 +50,13 @@ class Removals:
         async with AsyncExitStack() as stack:
             await hold(stack, [directory, *some.values()])
             edit = await core.directories.edit(directory)
-            with self._flushes.gathering() as parts:
+            with self._core.parts.gathering() as parts:
                 for name, node in some.items():
                     parts.extend(await self._part(edit, name, node))
                 if not parts:
                     return
                 version = await core.directories.prepare(edit, core.now_ns())
-            headers = await self._flushes.commit(parts, [version])
+            headers = await self._core.parts.commit(parts, [version])
             core.directories.settle(edit, headers[0])
             for part in parts:
                 if part.version.header is None:
@@ -69,6 +68,8 @@ class Removals:
         if await self._names.find(directory, name) is not node:
             raise Fault(Kind.CONFLICT, "the name changed meanwhile")
         if node.born:
+            if node.unborn:
+                raise Fault(Kind.NOT_EMPTY, "the directory is not empty")
             del directory.unborn[name]
             self._names.lost(node)
             return []

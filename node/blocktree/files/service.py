@@ -93,10 +93,8 @@ class Filesystem:
         return self.core.engine.fetcher.sources.all()
 
     async def sync(self) -> None:
-        """Commit everything that is written but not committed."""
-        for node in self.core.nodes:
-            if node.changed:
-                await self.flushes.flush(node)
+        """Commit everything that is written but not committed. Raises as `Flushes.flush_all`."""
+        await self.flushes.flush_all()
 
     async def close(self) -> None:
         """Commit everything, and stop."""
@@ -117,10 +115,7 @@ class Filesystem:
         """What nobody flushes is committed within about five seconds."""
         while True:
             await asyncio.sleep(_COMMIT_EVERY_S)
-            oldest = self.core.now_ns() - int(_COMMIT_EVERY_S * 1e9)
-            for node in self.core.nodes:
-                if node.changed and int(node.meta.get("mtime_ns", 0)) < oldest:
-                    self.flushes.launch(node)
+            self.flushes.launch_old(int(_COMMIT_EVERY_S * 1e9))
 
     # names
 
@@ -207,19 +202,28 @@ class Filesystem:
         content = await self.core.opened.content(node)
         return bytes(await content.read(0, content.size))
 
-    def file_of(self, ino: int) -> FileId:
-        """The id by which the sector service knows a node."""
-        return self.core.nodes.at(ino).file
+    async def file_of(self, ino: int) -> FileId:
+        """The id by which the sector service knows a node, once it does."""
+        node = self.core.nodes.at(ino)
+        if node.born:
+            await self.flushes.flush(node)
+        return node.file
 
     async def mkdir(self, directory: int, name: bytes, permissions: Permissions) -> Attributes:
         """Make a directory."""
-        return await self._make(directory, name, FileKind.DIRECTORY, permissions, b"")
+        parent = self.core.nodes.at(directory)
+        node = await self.names.make_directory(parent, name, permissions)
+        tell(parent, name, self.valid_s(directory))
+        return await self._hand_out(node)
 
     async def symlink(
         self, directory: int, name: bytes, target: bytes, permissions: Permissions
     ) -> Attributes:
         """Make a symbolic link."""
-        return await self._make(directory, name, FileKind.SYMLINK, permissions, target)
+        parent = self.core.nodes.at(directory)
+        node = await self.names.make(parent, name, FileKind.SYMLINK, permissions, target)
+        tell(parent, name, self.valid_s(directory))
+        return await self._hand_out(node)
 
     async def link(self, ino: int, directory: int, name: bytes) -> Attributes:
         """Give a file one more name."""
@@ -251,14 +255,6 @@ class Filesystem:
         await self._moves.rename_together(
             [((at(o.directory), o.name), (at(o.to), o.new_name), o.flags) for o in renames]
         )
-
-    async def _make(
-        self, directory: int, name: bytes, kind: FileKind, permissions: Permissions, content: bytes
-    ) -> Attributes:
-        parent = self.core.nodes.at(directory)
-        node = await self.names.make(parent, name, kind, permissions, content)
-        tell(parent, name, self.valid_s(directory))
-        return await self._hand_out(node)
 
     async def _hand_out(self, node: Node) -> Attributes:
         """Count a lookup at once, so that a `forget` on its way does not take the node away."""

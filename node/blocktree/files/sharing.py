@@ -114,6 +114,7 @@ class Sharing:
 
     async def _change(self, ino: int, change: _Change) -> None:
         node, core = self._core.nodes.at(ino), self._core
+        await self._flushes.flush(node)
 
         async def attempt() -> None:
             async with node.lock:
@@ -122,8 +123,8 @@ class Sharing:
                     raise Fault(Kind.NOT_DIRECTORY, "only directories are shared")
                 access = change(load_access(header.access) if header.access else None, node)
                 fields = {"access": encode(access), "ctime_ns": core.now_ns()}
-                part = await self._flushes.prepare(node, header, **fields)
-                await self._flushes.commit([part], [])
+                part = await self._core.parts.prepare(node, header, **fields)
+                await self._core.parts.commit([part], [])
 
         await until_agreed(attempt)
 
@@ -145,12 +146,12 @@ class Sharing:
     async def _sign(self, nodes: Sequence[Node]) -> None:
         async with AsyncExitStack() as stack:
             await hold(stack, nodes)
-            with self._flushes.gathering() as parts:
+            with self._core.parts.gathering() as parts:
                 for node in nodes:
                     header = await self._core.opened.header(node)
                     if not node.gone:
-                        parts.append(await self._flushes.prepare(node, header))
-            await self._flushes.commit(parts, [])
+                        parts.append(await self._core.parts.prepare(node, header))
+            await self._core.parts.commit(parts, [])
 
 
 def _taken(access: Access, subjects: Collection[PrincipalId | Path], rights: Right) -> list[Grant]:

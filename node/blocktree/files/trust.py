@@ -70,6 +70,20 @@ class Trust:
         if len(self._judged) > _JUDGED_MAX:
             self._judged.popitem(last=False)
 
+    async def require_write(self, principal: PrincipalId, directory: Header) -> None:
+        """Say early what the service would say of a commit: whether a member may write there.
+
+        Raises:
+            Fault: DENIED if he may not.
+        """
+        who, path = await self.identity(principal), directory.file.hex()
+        try:
+            require(who, Right.WRITE, await self.accesses(directory, newest=False), path=path)
+        except Fault as fault:
+            if fault.kind is not Kind.DENIED:
+                raise
+            require(who, Right.WRITE, await self.accesses(directory, newest=True), path=path)
+
     def wrote(self, signed: SignedHeader) -> None:
         """Take note of a header that this client signed itself."""
         self._judged[signed.digest] = None

@@ -84,7 +84,7 @@ async def deploy(
         await files.flush(handle)
     finally:
         await files.release(handle)
-    file, digest = FileId(files.file_of(made.ino)), Digest(sha256(source).digest())
+    file, digest = FileId(await files.file_of(made.ino)), Digest(sha256(source).digest())
     running = Running(path, file, digest, cls, on, only)
     await files.make_actor(directory, name, permissions, encode(running))
 

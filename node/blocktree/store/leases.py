@@ -110,22 +110,24 @@ class Leases:
             known.until = max(known.until, until)
         return Granted(self._grant, known.since, known.until)
 
-    def lease(self, session: bytes, files: Iterable[FileId], *, exclusive: bool = False) -> bool:
+    def lease(
+        self, session: bytes, files: Iterable[FileId], exclusive: Iterable[FileId] = ()
+    ) -> bool:
         """Lease files to a session that was just extended; False: none of them (ask again).
 
         What stands in the way (`outstanding`) was called back before, in the same step.
         """
-        wanted = list(files)
+        common, alone = list(files), list(exclusive)
         known = self._sessions[session]
-        waits = () if exclusive else self._claims
-        free = not any(file in self._changing or file in waits for file in wanted)
-        if not free or len(known.files) + len(wanted) > FILES_MAX:
+        free = not any(file in self._changing for file in (*common, *alone))
+        free = free and not any(file in self._claims for file in common)
+        if not free or len(known.files) + len(common) + len(alone) > FILES_MAX:
             return False
-        for file in wanted:
+        for file in alone:
+            self._exclusive[file] = session
+        for file in (*common, *alone):
             known.files[file] = self._grant
             self._of_file.setdefault(file, set()).add(session)
-            if exclusive:
-                self._exclusive[file] = session
             assert self._exclusive.get(file, session) == session
         return True
 

@@ -62,10 +62,14 @@ class Commit(Record):
 @record(0x0904)
 @dataclass(frozen=True, slots=True)
 class Committed(Record):
-    """The change is durable on a quorum, applied, and no lease on an older header is left."""
+    """The change is durable on a quorum, applied, and no lease on an older header is left.
+
+    The headers that it wrote are leased as in `Headers`, those of new directories exclusively:
+    whoever makes one is likely to make something in it.
+    """
 
     index: int  # of the Raft entry
-    leased_ms: int = 0  # as in `Headers`, for the headers that this commit wrote
+    leased_ms: int = 0
     grant: int = 0
     since: int = 0
 

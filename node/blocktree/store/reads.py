@@ -118,8 +118,8 @@ class Reads:
         granted = None
         if not standing:
             granted = lease(self._driver, leadership, message.session, call, now)
-            wanted = message.exclusive
-            if granted and not leases.lease(message.session, files, exclusive=wanted):
+            common, alone = ((), files) if message.exclusive else (files, ())
+            if granted and not leases.lease(message.session, common, alone):
                 granted = None
         return self._answer(message, call.sender.process, leadership, granted, now)
 
