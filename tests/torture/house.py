@@ -78,11 +78,17 @@ class House:
         self.tree: NewTree = make_tree(self.places, "home", "ada", _PASSPHRASE)
         self.began = time.monotonic()
         self.died: list[str] = []  # processes that ended although nobody ended them
+        self.rotten: set[str] = set()  # nodes whose disks were spoiled
         self._workers = 0
         (folder / "nodes").mkdir()
         (folder / "journals").mkdir()
         (folder / "passphrase").write_text(_PASSPHRASE)
         self._mounted = self._small_disk()
+
+    def note(self, what: str) -> None:
+        """Write down what was done to whom, for whoever reads the logs."""
+        with (self.folder / "troubles.log").open("a") as file:
+            file.write(f"{time.strftime('%T')} {what}\n")
 
     # nodes
 
@@ -343,6 +349,8 @@ class House:
             return
         path = self.dice.choices(segments, [each.stat().st_size for each in segments])[0]
         size = path.stat().st_size
+        self.rotten.add(name)
+        self.note(f"{name}: {path.name} rots")
         with path.open("r+b") as file:
             if self.dice.random() < 0.3 and size > 2 * _BLOCK:
                 file.seek(self.dice.randrange(size // _BLOCK) * _BLOCK)
