@@ -6,7 +6,7 @@ directory; `SPEC.md` says what each is for.
 
 from dataclasses import dataclass
 
-from blocktree.names import Digest
+from blocktree.names import Digest, Path
 from blocktree.raft import NodeId
 from blocktree.wire import Body, Record, body_field, record
 
@@ -33,10 +33,15 @@ class RaftMessages(Record):
 @record(0x0921)
 @dataclass(frozen=True, slots=True)
 class HoldBlobs(Record):
-    """The leader forwards staged blobs to its followers; not answered, lost ones are fetched."""
+    """Staged blobs on their way to all nodes; not answered, lost ones are fetched.
+
+    Whoever receives them sends them on: to the first of `onward` that takes them, which sends them
+    on to the rest. So a leader sends a stream once, however many nodes there are.
+    """
 
     digests: tuple[Digest, ...]
     lengths: tuple[int, ...]
+    onward: tuple[Path, ...] = ()
     body: Body = body_field()
 
 

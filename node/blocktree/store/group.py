@@ -61,8 +61,10 @@ class GroupActor(Actor):
 
     @receives
     def hold(self, message: HoldBlobs, call: Call) -> None:
-        """Blobs that the leader forwards."""
+        """Blobs ahead of their entry, from the leader or from the node before in the chain."""
         self._node(call)
+        if message.onward:
+            self._replica.forwarder.send_on(message)
         size = len(message.body)
         if self._holding + size > HOLDING_MAX:
             return
