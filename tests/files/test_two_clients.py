@@ -15,6 +15,9 @@ from blocktree.files.volume import (
     Permissions,
     RenameFlag,
 )
+from blocktree.names import Path
+from blocktree.store.messages import PutBlobs
+from blocktree.wire import Record
 from files.memory_store import MemoryStore, client, shaky
 from files.test_volume import MINE, RW, get, listing, put, refused
 
@@ -180,5 +183,30 @@ def test_a_directory_is_not_removed_under_a_name_that_was_promised() -> None:
         await refused(Kind.NOT_EMPTY, two.rmdir(ROOT_INO, b"d"))
         assert await listing(two, sub) == [b"f"]
         await one.release(handle)
+
+    run(scene)
+
+
+def test_a_large_file_on_its_way_holds_up_no_other_name_of_its_directory() -> None:
+    async def scene(store: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        arrived = asyncio.Event()
+        answer = store.answer
+
+        async def slowly(message: Record, here: Path) -> Record:
+            if isinstance(message, PutBlobs):
+                await arrived.wait()
+            return await answer(message, here)
+
+        store.answer = slowly  # type: ignore[method-assign]
+        content = os.urandom(5_000_000)
+        large = asyncio.create_task(put(one, b"large", content))
+        while not store.counts.get("Commit"):  # noqa: ASYNC110 - its name, without its content
+            await asyncio.sleep(0)
+        await put(one, b"small", b"x")
+        assert await listing(two) == [b"large", b"small"]
+        assert not large.done()
+        arrived.set()
+        await large
+        assert await get(two, (await two.lookup(ROOT_INO, b"large")).ino) == content
 
     run(scene)

@@ -1,11 +1,14 @@
-"""Nodes whose disks take 400 ms to sync: elections wait for them, and writes go on."""
+"""Nodes whose disks are slow: elections wait for them, writes go on, and commits pass streams."""
 
+import asyncio
 import logging
+import os
 import time
 from pathlib import Path as File
 
 import pytest
 
+from blocktree.store import messages as m
 from blocktree.store.driver import TICK_SECONDS
 from store.test_troubles import new_file
 from store.world import World, in_loop, until, world
@@ -50,3 +53,26 @@ async def test_elections_wait_for_disks_that_take_400_ms(
         await ann.write(new_file())
         led = place.nodes[place.leader()].store.replica.driver.raft.term
         assert led <= terms + 4  # not again and again before votes could be saved
+
+
+@in_loop
+async def test_no_sync_waits_for_more_than_a_piece_of_a_stream(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        ann, disk = await place.client(), place.nodes["pi-1"].disk
+        sync, waited = disk.sync, list[int]()
+
+        def slowly() -> None:
+            waited.append(disk.unsynced)
+            time.sleep(0.05)
+            sync()
+
+        disk.begin_sync = lambda: None
+        disk.sync = slowly  # type: ignore[method-assign]
+        stream = [os.urandom(1 << 20) for _ in range(32)]
+        puts = [ann.ask(m.PutBlobs((len(blob),), blob), m.Stored) for blob in stream]
+        streaming = asyncio.gather(*puts)
+        while not streaming.done():
+            await ann.write(new_file())
+        assert await streaming
+        assert len(waited) >= 8
+        assert max(waited) < 9 << 20, "what was written of the stream, and what came beside"

@@ -200,6 +200,11 @@ class Disk:
         """Make everything appended so far durable with one fdatasync."""
         self._stream.sync()
 
+    @property
+    def unsynced(self) -> int:
+        """Bytes that the next sync has to wait for."""
+        return self._stream.unsynced
+
     # Blobs
 
     def read_blob(self, digest: Digest, *, verify: bool = False) -> memoryview:

@@ -164,6 +164,11 @@ class Stream:
         """Whether everything appended has been synced."""
         return self._synced == self.end and not self._new_name
 
+    @property
+    def unsynced(self) -> int:
+        """Bytes that were appended and not synced."""
+        return self.end - self._synced
+
     def begin_sync(self) -> int | None:
         """For a sync that somebody else does: the descriptor, or None if `sync` has to be called.
 

@@ -31,10 +31,16 @@ Answers = Mapping[Node, "asyncio.Future[None]"]
 
 
 class Births:
-    """Commits nodes that are `born` here and not in the store."""
+    """Commits nodes that are `born` here and not in the store.
 
-    def __init__(self, core: Core) -> None:
+    Args:
+        whole: files come with their content, even if others have to wait for it: they were closed,
+            and whoever looks their names up is to find it.
+    """
+
+    def __init__(self, core: Core, *, whole: bool) -> None:
         self._core = core
+        self._whole = whole
         self._waiting: dict[int, dict[Node, asyncio.Future[None]]] = {}  # by directory
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -120,7 +126,7 @@ class Births:
                 self._meet(node, answer, taken)
                 continue
             assert node.last is not None
-            parts.append(await core.parts.first(node, node.last))
+            parts.append(await core.parts.first(node, node.last, whole=self._whole))
             await self._add(edit, node)
         return edit
 

@@ -92,6 +92,11 @@ class Content:
         cut = self.trim is not None or self.flight is not None
         return bool(self.dirty or self.sent or cut or self.size != self.base.size)
 
+    @property
+    def travels(self) -> bool:
+        """Whether so much was written that some of it is on its way ahead of its commit."""
+        return any(sent.batch.task_puts and not sent.batch.stored for sent in self.sent.values())
+
     def load(self, header: Header, cipher: SectorCipher) -> None:
         """Build on another committed version; what is written here stays on top."""
         if not self.changed:  # it may have grown to the size that it had

@@ -16,9 +16,9 @@ BEHIND_MAX = 256  # files whose close did not wait, that are not committed
 class Flushes:
     """Commits nodes."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, fast_close: bool = False) -> None:
         self._core = core
-        self._births = Births(core)
+        self._births = Births(core, whole=fast_close)
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused = False  # the last commit in the background failed
 

@@ -57,10 +57,21 @@ class Parts:
             raise Fault(Kind.CONFLICT, "the file was changed meanwhile")
         return await self._part(node, old, header, fields)
 
-    async def first(self, node: Node, header: Header) -> Part:
-        """The same for a file that was made here; its name goes with it."""
+    async def first(self, node: Node, header: Header, *, whole: bool) -> Part:
+        """The same for a file that was made here; its name goes with it.
+
+        Unless it has to be `whole`, a file whose content is still on its way is empty at first, and
+        committed again when that has arrived: nobody else's names wait for it in their directory.
+        """
         assert node.born
-        return await self._part(node, None, header, {})
+        content = node.content
+        if content is None or whole or not content.travels:
+            return await self._part(node, None, header, {})
+        meta: dict[str, Any] = dict(node.meta)
+        node.meta = {}
+        empty = seal_inline(content.cipher, b"", os.urandom(NONCE_BYTES))
+        version = NewVersion(node.file, None, replace(header, **{**meta, "inline": empty}))
+        return Part(node, version, None, meta)
 
     def names(self, node: Node, version: NewVersion) -> Part:
         """A directory's part: a version with other names in it, and what else was set here."""

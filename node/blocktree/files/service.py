@@ -60,7 +60,7 @@ class Filesystem:
         self.core = core
         self._threads = threads
         self._runtime = runtime
-        self.flushes = Flushes(core)
+        self.flushes = Flushes(core, fast_close=fast_close)
         self.names = NameOperations(core, self.flushes)
         self._moves = Moves(core, self.flushes, self.names)
         self._attributes = NodeAttributes(core, self.flushes)

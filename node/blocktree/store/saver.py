@@ -2,8 +2,9 @@
 
 Invariants
 - At most one job is at the disk; what arrives meanwhile is gathered for the next one.
-- Blobs are written before the entries of the same job, so an entry that is in the log after a
-  crash has its blobs beside it. If one that an entry names finds no room, all entries wait.
+- Blobs that entries name are written before them, in the same job if need be, so an entry that is
+  in the log after a crash has its blobs beside it. If one finds no room, all entries wait.
+- A stream of other blobs goes in small pieces, each synced, so that entries never wait for more.
 - `saved` is called only after the sync that covers it, and in the order of the Readies.
 
 Faults: no room for entries, or for blobs that entries name, keeps them queued and tries again every
@@ -28,7 +29,9 @@ _RETRY_SECONDS = 1.0
 _BLOB_BYTES_MAX = 16 << 20  # of blobs in one append
 _SMALL_BYTES = 96 << 10
 _SMALL_RECORDS = 256
-_JOB_BYTES_MAX = 32 << 20  # of blobs in one job, so that a sync never waits for more
+_JOB_BYTES_MAX = 4 << 20  # of blobs in one job, so that what comes next does not wait for more
+_BESIDE_BYTES_MAX = 1 << 20  # of blobs beside entries that do not name them
+_UNSYNCED_MAX = 4 << 20  # bytes that no entry waits for: then they are synced for themselves
 
 
 @dataclass(slots=True)
@@ -139,14 +142,17 @@ class Saver:
         if self._busy or self._stopped or not (self._readies or self._blobs):
             return
         self._busy = True
-        size = taken = 0
+        size, taken, rest = 0, list[_Blobs](), list[_Blobs]()
+        most = _BESIDE_BYTES_MAX if self._readies else _JOB_BYTES_MAX
         for item in self._blobs:
-            if taken and size + item.size > _JOB_BYTES_MAX and not self._readies:
-                break  # but no entry gets ahead of a blob that was here before it
-            size += item.size
-            taken += 1
-        job = _Job(self._blobs[:taken], self._readies, self._kept)
-        self._blobs, self._readies, self._kept = self._blobs[taken:], [], []
+            fits = not taken or size + item.size <= most
+            if fits or (self._readies and self._is_named(item)):
+                size += item.size
+                taken.append(item)
+            else:
+                rest.append(item)
+        job = _Job(taken, self._readies, self._kept)
+        self._blobs, self._readies, self._kept = rest, [], []
         if not self._is_small(job, size):
             self._worker.submit(partial(self._write, job), self._done)
             return
@@ -278,11 +284,17 @@ class Saver:
 
 
 def _sync(disk: Disk, job: _Job) -> _Job:
-    """On the disk's thread: one sync, if anything is to be acknowledged."""
+    """On the disk's thread: one sync, if anything is to be acknowledged or a stream comes in.
+
+    A sync waits for all that was appended before it. If a stream was only written into the
+    kernel's cache, the next small commit would wait for seconds on a memory card.
+    """
     if job.readies and not job.short:
         before = time.perf_counter()
         disk.sync()
         job.seconds = time.perf_counter() - before
+    elif disk.unsynced >= _UNSYNCED_MAX:
+        disk.sync()
     return job
 
 
