@@ -461,9 +461,9 @@ def stands_without_a_pre_vote(patch: pytest.MonkeyPatch) -> None:
 def leads_on_alone(patch: pytest.MonkeyPatch) -> None:
     tick = core._tick_leader
 
-    def stubborn(s: State, lead: Lead) -> None:
+    def stubborn(s: State, lead: Lead) -> bool:
         lead.alone = 0
-        tick(s, lead)
+        return tick(s, lead)
 
     patch.setattr(core, "_tick_leader", stubborn)
 
