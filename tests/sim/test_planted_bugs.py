@@ -461,9 +461,9 @@ def stands_without_a_pre_vote(patch: pytest.MonkeyPatch) -> None:
 def leads_on_alone(patch: pytest.MonkeyPatch) -> None:
     tick = core._tick_leader
 
-    def stubborn(s: State, lead: Lead) -> bool:
+    def stubborn(s: State, lead: Lead) -> None:
         lead.alone = 0
-        return tick(s, lead)
+        tick(s, lead)
 
     patch.setattr(core, "_tick_leader", stubborn)
 

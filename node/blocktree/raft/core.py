@@ -157,17 +157,16 @@ class Raft:
         Leases and loyalty count real ticks. Timeouts count a stall as one tick, so that what
         arrived meanwhile is read before this process believes itself alone.
         """
+        self._stirred = True
         state = self._state
         state.now += elapsed
         if state.lead is not None:
-            self._stirred |= _tick_leader(state, state.lead)
+            _tick_leader(state, state.lead)
             return
         state.elapsed += 1
         if state.elapsed >= state.timeout:
-            self._stirred = True
             election.campaign(state)
         elif state.role is Role.PRE_CANDIDATE:
-            self._stirred = True
             election.ask_again(state)
 
     def campaign(self) -> None:
@@ -358,18 +357,15 @@ def _settle_term(state: State, sender: NodeId, message: Message) -> bool:
     return True
 
 
-def _tick_leader(state: State, lead: Lead) -> bool:
-    """Whether there may be work now: most ticks of a quiet leader bring none."""
+def _tick_leader(state: State, lead: Lead) -> None:
     lead.alone += 1
     if lead.alone > state.config.election_ticks_min:
         state.follow(NOBODY)  # check-quorum: a leader nobody hears must not answer for the group
-        return True
+        return
     lead.heartbeat += 1
-    due = lead.heartbeat >= state.config.heartbeat_ticks
-    if due:
+    if lead.heartbeat >= state.config.heartbeat_ticks:
         reads.start_round(state, lead)
     transfer.give_way(state)
-    return due or lead.transfer is not None  # which waits for a time
 
 
 _RECEIVE: dict[type, Callable[[State, NodeId, Any], None]] = {
