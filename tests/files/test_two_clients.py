@@ -187,17 +187,49 @@ def test_a_directory_is_not_removed_under_a_name_that_was_promised() -> None:
     run(scene)
 
 
+def slow_uploads(store: MemoryStore) -> asyncio.Event:
+    """No blob that is put ahead arrives before the event is set."""
+    arrived = asyncio.Event()
+    answer = store.answer
+
+    async def slowly(message: Record, here: Path) -> Record:
+        if isinstance(message, PutBlobs):
+            await arrived.wait()
+        return await answer(message, here)
+
+    store.answer = slowly  # type: ignore[method-assign]
+    return arrived
+
+
+def test_what_is_appended_to_a_new_large_file_is_there_before_others_append() -> None:
+    async def scene(store: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        arrived = slow_uploads(store)
+        first, second = os.urandom(3_000_000), b"the last line"
+        attributes, handle = await one.create(ROOT_INO, b"log", MINE, RW | os.O_APPEND)
+        await one.write(handle, 0, first)
+
+        async def append() -> None:
+            ino = (await two.lookup(ROOT_INO, b"log")).ino
+            theirs = await two.open(ino, RW | os.O_APPEND)
+            await two.write(theirs, 0, second)
+            await two.flush(theirs)
+            await two.release(theirs)
+
+        appending = asyncio.create_task(append())
+        await asyncio.sleep(0.1)
+        arrived.set()
+        await appending
+        await one.flush(handle)
+        await one.release(handle)
+        assert await get(two, attributes.ino) == first + second
+        assert await get(one, attributes.ino) == first + second
+
+    run(scene)
+
+
 def test_a_large_file_on_its_way_holds_up_no_other_name_of_its_directory() -> None:
     async def scene(store: MemoryStore, one: Filesystem, two: Filesystem) -> None:
-        arrived = asyncio.Event()
-        answer = store.answer
-
-        async def slowly(message: Record, here: Path) -> Record:
-            if isinstance(message, PutBlobs):
-                await arrived.wait()
-            return await answer(message, here)
-
-        store.answer = slowly  # type: ignore[method-assign]
+        arrived = slow_uploads(store)
         content = os.urandom(5_000_000)
         large = asyncio.create_task(put(one, b"large", content))
         while not store.counts.get("Commit"):  # noqa: ASYNC110 - its name, without its content

@@ -126,7 +126,8 @@ class Births:
                 self._meet(node, answer, taken)
                 continue
             assert node.last is not None
-            parts.append(await core.parts.first(node, node.last, whole=self._whole))
+            whole = self._whole or node.appended
+            parts.append(await core.parts.first(node, node.last, whole=whole))
             await self._add(edit, node)
         return edit
 

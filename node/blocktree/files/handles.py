@@ -130,6 +130,7 @@ class Handles:
                 if not node.own and core.headers.fresh(node.file, exclusive=True) is None:
                     continue  # recalled before we had the lock: look for the new end
                 end = content.size
+                node.appended |= node.born
                 await content.write(end, data)
                 self._send_ahead(content)
             if end != offset and self.stale is not None:  # after the kernel has this answer

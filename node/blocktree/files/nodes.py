@@ -49,6 +49,7 @@ class Node:
     """
 
     __slots__ = (
+        "appended",
         "appending",
         "arriving",
         "atime_ns",
@@ -96,6 +97,7 @@ class Node:
         self.lookups = 0
         self.opens = 0
         self.appending = 0  # writes at the end that are under way
+        self.appended = False  # before it was in the store: others may only append to all of it
         self.tasks = 0  # commits of it that run in the background
         self.lock = asyncio.Lock()
 
