@@ -172,7 +172,7 @@ def memory_mib(pid: int) -> tuple[float, float]:
 async def watch(nodes: list[dict[str, Any]], phase: Phase) -> None:
     while True:
         for node in nodes:
-            with contextlib.suppress(OSError, StopIteration):
+            with contextlib.suppress(OSError, KeyError):  # it has just ended
                 own, mapped = memory_mib(node["pid"])
                 name = node["name"]
                 phase.peak_mib[name] = max(phase.peak_mib.get(name, 0), own)

@@ -26,7 +26,7 @@ from blocktree.sectors.state import SectorState
 from blocktree.sectors.table import MemoryTable
 from blocktree.sectors.transaction import Commit as CommitCommand
 from blocktree.store import messages as m
-from blocktree.store.firstlease import leased_alone
+from blocktree.store.firstlease import to_lease
 from blocktree.store.leases import Leases
 from blocktree.store.locks import LockTable
 from blocktree.wire import Record
@@ -116,9 +116,8 @@ class MemoryStore:
             signed is None or self.state.header(signed.header.file) == signed
             for signed in checked.headers
         )
-        alone = [s.header.file for s in checked.headers if s and leased_alone(s.header)]
-        common = [file for file in files if file not in alone]
-        if granted is None or not newest or not self.leases.lease(message.session, common, alone):
+        leased = to_lease(checked)
+        if granted is None or not newest or not self.leases.lease(message.session, *leased):
             return m.Committed(self.index)
         return m.Committed(self.index, int(LEASE_S * 1000), granted.grant, granted.since)
 

@@ -162,7 +162,7 @@ class Stream:
     @property
     def durable(self) -> bool:
         """Whether everything appended has been synced."""
-        return self._synced == self.end and not self._new_name
+        return not self.unsynced and not self._new_name
 
     @property
     def unsynced(self) -> int:

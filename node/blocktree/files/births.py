@@ -105,7 +105,7 @@ class Births:
                     edits.append(await self._climb(below, above))
                 for edit in edits:
                     version = await core.directories.prepare(edit, None)
-                    parts.append(core.parts.names(edit.node, version))
+                    parts.append(core.parts.without_content(edit.node, version))
             await core.parts.commit(parts, [])
             for edit in edits:
                 assert edit.node.last is not None

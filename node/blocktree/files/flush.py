@@ -40,6 +40,12 @@ class Flushes:
         if node.changed and not node.born:
             await until_agreed(lambda: self._save(node))
 
+    async def store(self, *nodes: Node) -> None:
+        """Flush those of the nodes that were made here and are not in the store."""
+        for node in nodes:
+            if node.born:
+                await self.flush(node)
+
     async def flush_names(self, directory: Node) -> None:
         """Return when every name made in a directory is durable. Raises as `flush`."""
         made = [self._births.of(node) for node in directory.unborn.values() if node.born]

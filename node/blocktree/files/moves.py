@@ -67,7 +67,7 @@ class Moves:
 
         async def attempt() -> None:
             for source, target, _ in wanted:
-                await self._settle_directories(source, target)
+                await self._flushes.store(source[0], target[0])
             renames = await self._plan(wanted, self._settled)
             if not renames:
                 return  # two names of one file: POSIX says that nothing happens
@@ -115,9 +115,7 @@ class Moves:
             raise Fault(Kind.IS_DIRECTORY, "a directory has one name")
 
         async def attempt() -> None:
-            for one in (directory, node):
-                if one.born:
-                    await self._flushes.flush(one)
+            await self._flushes.store(directory, node)
             core = self._core
             async with AsyncExitStack() as stack:
                 await hold(stack, [directory, node])
@@ -141,15 +139,9 @@ class Moves:
     async def _settled(self, directory: Node, name: bytes) -> Node | None:
         """The node of that name, committed."""
         node = await self._names.find(directory, name)
-        if node is not None and node.born:
-            await self._flushes.flush(node)
+        if node is not None:
+            await self._flushes.store(node)
         return node
-
-    async def _settle_directories(self, *names: Name) -> None:
-        """Have the directories committed that these names are in."""
-        for directory, _ in names:
-            if directory.born:
-                await self._flushes.flush(directory)
 
     async def _move(self, renames: Sequence[Rename]) -> None:
         edits: dict[Node, Edit] = {}
@@ -191,7 +183,7 @@ class Moves:
                 directories.count_directory(target, -1)
 
     async def _try_exchange(self, source: Name, target: Name) -> None:
-        await self._settle_directories(source, target)
+        await self._flushes.store(source[0], target[0])
         first, second = await self._settled(*source), await self._settled(*target)
         if first is None or second is None:
             raise Fault(Kind.NOT_FOUND, "no such file or directory")

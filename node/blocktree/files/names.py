@@ -126,10 +126,7 @@ class NameOperations:
         await self._require_write(directory)
         await self._reserve(directory, name)
         node = self._new_node(FileKind.DIRECTORY, directory.file, permissions)
-        assert node.last is not None
-        assert node.cipher is not None
-        empty = seal_inline(node.cipher, b"", self._core.draw(NONCE_BYTES), node.kind)
-        node.last = replace(node.last, inline=empty)
+        node.last = self._holding(node, b"")
         self._promise(directory, name, node)
         return node
 
@@ -181,8 +178,7 @@ class NameOperations:
             Fault: EXISTS if the name is taken, TOO_LARGE for a target that does not fit a header.
         """
         _check_length(name)
-        if directory.born:
-            await self._flushes.flush(directory)
+        await self._flushes.store(directory)
 
         async def attempt() -> Node:
             core = self._core
@@ -192,11 +188,8 @@ class NameOperations:
                 stack.enter_context(arriving(directory, name))
                 edit = await core.directories.edit(directory)
                 node = self._new_node(kind, directory.file, permissions, cipher)
-                assert node.last is not None
-                assert node.cipher is not None
                 try:
-                    sealed = seal_inline(node.cipher, content, core.draw(NONCE_BYTES), kind)
-                    header = replace(node.last, size=len(content), inline=sealed)
+                    header = self._holding(node, content)
                     await core.directories.add(edit, entry_of(node, name))
                     if kind is FileKind.DIRECTORY:
                         core.directories.count_directory(edit, 1)
@@ -211,6 +204,13 @@ class NameOperations:
                 return node
 
         return await until_agreed(attempt)
+
+    def _holding(self, node: Node, content: bytes) -> Header:
+        """The header of a new node with its content sealed in it."""
+        assert node.last is not None
+        assert node.cipher is not None
+        sealed = seal_inline(node.cipher, content, self._core.draw(NONCE_BYTES), node.kind)
+        return replace(node.last, size=len(content), inline=sealed)
 
     def _new_node(
         self,
@@ -290,10 +290,7 @@ class NameOperations:
             if await self.find(directory, name) is not node:
                 raise Fault(Kind.CONFLICT, "the name changed meanwhile")
             if node.born:
-                if node.unborn:
-                    raise _not_empty()
-                del directory.unborn[name]
-                self.lost(node)
+                self.unmake(directory, name, node)
                 return
             edit = await core.directories.edit(directory)
             await core.directories.remove(edit, name, node)
@@ -305,6 +302,17 @@ class NameOperations:
             core.directories.settle(edit, headers[0])
             if part.version.header is None:
                 self.lost(node)
+
+    def unmake(self, directory: Node, name: bytes, node: Node) -> None:
+        """Take a name away that was promised and is not in the store; both locks are held.
+
+        Raises:
+            Fault: NOT_EMPTY for a directory that has names in it.
+        """
+        if node.unborn:
+            raise _not_empty()
+        del directory.unborn[name]
+        self.lost(node)
 
     async def less(self, node: Node) -> Part:
         """A node's part in a transaction that takes one of its names away; its lock is held.

@@ -67,14 +67,13 @@ class Parts:
         content = node.content
         if content is None or whole or not content.travels:
             return await self._part(node, None, header, {})
-        meta: dict[str, Any] = dict(node.meta)
-        node.meta = {}
         empty = seal_inline(content.cipher, b"", os.urandom(NONCE_BYTES))
-        version = NewVersion(node.file, None, replace(header, **{**meta, "inline": empty}))
-        return Part(node, version, None, meta)
+        return self.without_content(
+            node, NewVersion(node.file, None, replace(header, inline=empty))
+        )
 
-    def names(self, node: Node, version: NewVersion) -> Part:
-        """A directory's part: a version with other names in it, and what else was set here."""
+    def without_content(self, node: Node, version: NewVersion) -> Part:
+        """The part of a node whose new version is made up already, with what else was set here."""
         meta: dict[str, Any] = dict(node.meta)
         node.meta = {}
         assert version.header is not None

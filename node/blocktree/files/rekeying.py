@@ -82,7 +82,7 @@ class Rekeying:
         """
         done = Renewed()
         directory, name = place or (None, b"")
-        await self._flushes.flush(top)
+        await self._flushes.store(top)
         await until_agreed(partial(self._try, directory, [(name, top)], loss, done))
         if top.file not in done.files:
             raise Fault(Kind.CONFLICT, "the name means something else by now")

@@ -68,10 +68,7 @@ class Removals:
         if await self._names.find(directory, name) is not node:
             raise Fault(Kind.CONFLICT, "the name changed meanwhile")
         if node.born:
-            if node.unborn:
-                raise Fault(Kind.NOT_EMPTY, "the directory is not empty")
-            del directory.unborn[name]
-            self._names.lost(node)
+            self._names.unmake(directory, name, node)
             return []
         await core.directories.remove(edit, name, node)
         if node.kind is FileKind.DIRECTORY:

@@ -205,8 +205,7 @@ class Filesystem:
     async def file_of(self, ino: int) -> FileId:
         """The id by which the sector service knows a node, once it does."""
         node = self.core.nodes.at(ino)
-        if node.born:
-            await self.flushes.flush(node)
+        await self.flushes.store(node)
         return node.file
 
     async def mkdir(self, directory: int, name: bytes, permissions: Permissions) -> Attributes:

@@ -114,7 +114,7 @@ class Sharing:
 
     async def _change(self, ino: int, change: _Change) -> None:
         node, core = self._core.nodes.at(ino), self._core
-        await self._flushes.flush(node)
+        await self._flushes.store(node)
 
         async def attempt() -> None:
             async with node.lock:

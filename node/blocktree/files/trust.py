@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from blocktree.caps import Access, Right, check_accesses, load_access, require
@@ -60,12 +61,7 @@ class Trust:
             return
         writer = await self.identity(signed.header.writer)
         verify_header(signed, writer.key)
-        try:
-            await self._may_write(writer, signed.header, newest=False)
-        except Fault as fault:
-            if fault.kind is not Kind.DENIED:
-                raise
-            await self._may_write(writer, signed.header, newest=True)  # it may have been shared
+        await _known_or_newest(partial(self._may_write, writer, signed.header))
         self._judged[signed.digest] = None
         if len(self._judged) > _JUDGED_MAX:
             self._judged.popitem(last=False)
@@ -77,12 +73,12 @@ class Trust:
             Fault: DENIED if he may not.
         """
         who, path = await self.identity(principal), directory.file.hex()
-        try:
-            require(who, Right.WRITE, await self.accesses(directory, newest=False), path=path)
-        except Fault as fault:
-            if fault.kind is not Kind.DENIED:
-                raise
-            require(who, Right.WRITE, await self.accesses(directory, newest=True), path=path)
+
+        async def judge(*, newest: bool) -> None:
+            accesses = await self.accesses(directory, newest=newest)
+            require(who, Right.WRITE, accesses, path=path)
+
+        await _known_or_newest(judge)
 
     def wrote(self, signed: SignedHeader) -> None:
         """Take note of a header that this client signed itself."""
@@ -142,3 +138,18 @@ class Trust:
             identity = check_member(member, self._tree, None)  # old signatures have no dates
             self._identities[identity.principal] = identity
         self._index = max(self._index, reply.index)
+
+
+class _Judge(Protocol):
+    async def __call__(self, *, newest: bool) -> None:
+        """Raise DENIED by the accesses that are known here, or by the `newest`."""
+
+
+async def _known_or_newest(judge: _Judge) -> None:
+    """Deny by the newest accesses alone: it may have been shared since."""
+    try:
+        await judge(newest=False)
+    except Fault as fault:
+        if fault.kind is not Kind.DENIED:
+            raise
+        await judge(newest=True)

@@ -31,7 +31,7 @@ from blocktree.sectors.transaction import Commit as CommitCommand
 from blocktree.store.blobs import INLINE_BYTES, digests_of, hash_all, split_blobs
 from blocktree.store.checks import Checks
 from blocktree.store.entries import Prepared, prepare
-from blocktree.store.firstlease import leased_alone
+from blocktree.store.firstlease import to_lease
 from blocktree.store.leadership import Leadership, Settle
 from blocktree.store.messages import (
     PUT_BLOBS_MAX,
@@ -295,7 +295,7 @@ class Commits:
         if session and outcome.changed and all(map(self._is_newest, checked.headers)):
             now = self._clock()
             granted = lease(self._replica.driver, leadership, session, call, now)
-        if granted is None or not leadership.leases.lease(session, *_to_lease(checked)):
+        if granted is None or not leadership.leases.lease(session, *to_lease(checked)):
             return Committed(outcome.index)
         return Committed(outcome.index, leased_ms(granted, now), granted.grant, granted.since)
 
@@ -304,15 +304,6 @@ class Commits:
             return True
         current = self._replica.tree.header(signed.header.file)
         return current is not None and current.digest == signed.digest
-
-
-def _to_lease(checked: Checked) -> tuple[Sequence[FileId], Sequence[FileId]]:
-    """What a transaction changed: the files that others may be leased, too, and those not."""
-    files = [change.file for change in checked.transaction.changes]
-    alone = [s.header.file for s in checked.headers if s is not None and leased_alone(s.header)]
-    if not alone:
-        return files, ()
-    return [file for file in files if file not in alone], alone
 
 
 def _go_on(turn: "asyncio.Future[None]") -> None:

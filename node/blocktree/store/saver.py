@@ -29,9 +29,8 @@ _RETRY_SECONDS = 1.0
 _BLOB_BYTES_MAX = 16 << 20  # of blobs in one append
 _SMALL_BYTES = 96 << 10
 _SMALL_RECORDS = 256
-_JOB_BYTES_MAX = 4 << 20  # of blobs in one job, so that what comes next does not wait for more
+_PIECE_BYTES = 4 << 20  # of a stream: more is not written in one job, nor left to later syncs
 _BESIDE_BYTES_MAX = 1 << 20  # of blobs beside entries that do not name them
-_UNSYNCED_MAX = 4 << 20  # bytes that no entry waits for: then they are synced for themselves
 
 
 @dataclass(slots=True)
@@ -143,7 +142,7 @@ class Saver:
             return
         self._busy = True
         size, taken, rest = 0, list[_Blobs](), list[_Blobs]()
-        most = _BESIDE_BYTES_MAX if self._readies else _JOB_BYTES_MAX
+        most = _BESIDE_BYTES_MAX if self._readies else _PIECE_BYTES
         for item in self._blobs:
             fits = not taken or size + item.size <= most
             if fits or (self._readies and self._is_named(item)):
@@ -293,7 +292,7 @@ def _sync(disk: Disk, job: _Job) -> _Job:
         before = time.perf_counter()
         disk.sync()
         job.seconds = time.perf_counter() - before
-    elif disk.unsynced >= _UNSYNCED_MAX:
+    elif disk.unsynced >= _PIECE_BYTES:
         disk.sync()
     return job
 
