@@ -15,11 +15,12 @@ from blocktree.sectors.header import (
     SignedHeader,
     load_header,
     sign_header,
+    sign_headers,
     verify_header,
 )
 from blocktree.sectors.inline import seal_attributes, seal_inline
 from blocktree.sectors.sector import SectorCipher
-from sectors.house import ANNA, BOB, DIR, RING, A, B, access_for, fresh
+from sectors.house import ANNA, BOB, DIR, RING, A, B, access_for, file_id, fresh
 
 _CIPHER = SectorCipher(A, Cipher.AES_256_GCM, RING)
 _NONCE = bytes(range(12))
@@ -168,6 +169,46 @@ BENT: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
+TOGETHER = [
+    one.encoded for one in sign_headers([made(file=file_id(n)) for n in range(1, 4)], ANNA.key)
+]
+_PLACE = -1 - 2 * 32  # in each of them, before an audit path of two digests
+
+
+def _together(at: int, value: int) -> bytes:
+    """The last of the three with another byte there."""
+    whole = bytearray(TOGETHER[-1])
+    whole[at] = value
+    return bytes(whole)
+
+
+def _cut(beginning: bytes, count: int) -> bytes:
+    """The last without the end of its signature field, which begins so then."""
+    whole = TOGETHER[-1]
+    field = 64 + 1 + 2 * 32
+    return whole[: -field - 2] + beginning + whole[-field:-count]
+
+
+def _exchanged() -> bytes:
+    """The first with the signature field of the second."""
+    field = 64 + 1 + 2 * 32
+    return TOGETHER[0][:-field] + TOGETHER[1][-field:]
+
+
+SIGNED_TOGETHER: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "together_first": ("ok", lambda: TOGETHER[0]),
+    "together_last": ("ok", lambda: TOGETHER[2]),
+    "together_altered": ("damaged", lambda: _together(40, 7)),
+    "together_at_another_place": ("damaged", lambda: _together(_PLACE, 0)),
+    "together_at_no_place": ("damaged", lambda: _together(_PLACE, 6)),
+    "together_path_altered": ("damaged", lambda: _together(-1, TOGETHER[-1][-1] ^ 1)),
+    "together_path_exchanged": ("damaged", _exchanged),
+    "together_path_cut": ("malformed", lambda: _cut(b"\x58\x7f", 2)),
+    "together_path_shorter": ("damaged", lambda: _cut(b"\x58\x61", 32)),
+    "together_without_path": ("damaged", lambda: _cut(b"\x58\x40", 65)),
+}
+
+
 def check(encoded: bytes, spki: bytes) -> SignedHeader:
     """What a reader or the sector service does with a header."""
     loaded = load_header(encoded)
@@ -181,4 +222,5 @@ def cases() -> dict[str, tuple[str, bytes]]:
     all_cases = {name: ("ok", signed(header)) for name, header in GOOD.items()}
     all_cases |= {name: ("malformed", signed(header)) for name, header in ILL_FORMED.items()}
     all_cases |= {name: ("too_large", signed(header)) for name, header in OVERSIZE.items()}
-    return all_cases | {name: (expect, build()) for name, (expect, build) in BENT.items()}
+    bent = BENT | SIGNED_TOGETHER
+    return all_cases | {name: (expect, build()) for name, (expect, build) in bent.items()}

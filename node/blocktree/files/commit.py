@@ -15,7 +15,7 @@ from blocktree.files.trust import Trust
 from blocktree.files.upload import Batch, Uploads
 from blocktree.keys import Credential
 from blocktree.names import Digest, FileId
-from blocktree.sectors.header import Header, SignedHeader, sign_header
+from blocktree.sectors.header import UNSIGNED, Header, SignedHeader, sign_headers
 from blocktree.sectors.transaction import Change, Transaction
 from blocktree.store import messages
 from blocktree.store.messages import Committed
@@ -74,7 +74,7 @@ class Commits:
             Fault: CONFLICT if one of the files changed meanwhile (nothing was done, and those files
                 are asked for again before their next use); as `messages.Commit` otherwise.
         """
-        signed = [self._sign(version) for version in versions]
+        signed = _signed(versions, self._credential)
         changes = tuple(map(_change, versions, signed))
         transaction = encode(Transaction(changes))
         try:
@@ -94,15 +94,6 @@ class Commits:
             for digest, page in version.pages.items():
                 self._uploads.cache.put(digest, Held(page, as_it_is))
         return signed
-
-    def _sign(self, version: NewVersion) -> SignedHeader | None:
-        if version.header is None:
-            return None
-        old = version.old
-        number = 1 if old is None else old.header.version + 1
-        previous = b"" if old is None else old.digest
-        header = replace(version.header, version=number, previous=previous)
-        return sign_header(header, self._credential.key)
 
     async def _send(
         self, transaction: bytes, versions: Sequence[NewVersion]
@@ -132,6 +123,26 @@ class Commits:
                     batch.stored = False
                 await self._uploads.put_loose(loose)
         raise Fault(Kind.NO_QUORUM, "the leader was lost again and again during a commit")
+
+
+def _signed(versions: Sequence[NewVersion], credential: Credential) -> list[SignedHeader | None]:
+    """The new headers, signed together; None where there is to be none."""
+    headers = [_following(version, credential) for version in versions]
+    signed = iter(sign_headers([each for each in headers if each is not None], credential.key))
+    return [None if each is None else next(signed) for each in headers]
+
+
+def _following(version: NewVersion, credential: Credential) -> Header | None:
+    if version.header is None:
+        return None
+    old = version.old
+    return replace(
+        version.header,
+        version=1 if old is None else old.header.version + 1,
+        previous=b"" if old is None else old.digest,
+        writer=credential.principal,
+        signature=UNSIGNED,
+    )
 
 
 def _change(version: NewVersion, signed: SignedHeader | None) -> Change:

@@ -17,6 +17,7 @@ from blocktree.files.client import SectorService
 from blocktree.keys import Identity, Member, check_member
 from blocktree.names import ROOT_FILE, FileId, Path, PrincipalId, TreeId
 from blocktree.sectors.header import FileKind, Header, SignedHeader, verify_header
+from blocktree.sectors.signature import Known
 from blocktree.store.messages import GetMembers, Members
 from blocktree.wire import decode
 
@@ -49,6 +50,7 @@ class Trust:
         self._identities: dict[PrincipalId, Identity] = {}
         self._index = 0
         self._judged: OrderedDict[bytes, None] = OrderedDict()
+        self._signatures = Known()
 
     async def check(self, signed: SignedHeader) -> None:
         """Refuse a header that its writer did not sign or had no right to write.
@@ -60,7 +62,7 @@ class Trust:
         if signed.digest in self._judged:
             return
         writer = await self.identity(signed.header.writer)
-        verify_header(signed, writer.key)
+        verify_header(signed, writer.key, self._signatures)
         await _known_or_newest(partial(self._may_write, writer, signed.header))
         self._judged[signed.digest] = None
         if len(self._judged) > _JUDGED_MAX:

@@ -27,6 +27,7 @@ from blocktree.sectors.header import (
 from blocktree.sectors.inline import SEALED_ATTRIBUTES_MAX, sealed_inline_max
 from blocktree.sectors.pages import HOLE, Tree
 from blocktree.sectors.sector import PREFIX_BYTES
+from blocktree.sectors.signature import Known
 from blocktree.sectors.transaction import BLOBS_MAX, CHANGES_MAX, Change, Transaction
 from blocktree.wire import decode
 
@@ -101,9 +102,10 @@ def check_commit(encoded: bytes, writer: Principal) -> Checked:
         Fault: as `read_transaction`; DENIED for another writer's header, DAMAGED for a signature.
     """
     checked = read_transaction(encoded, exact=True)
+    known = Known()
     for signed in checked.headers:
         if signed is not None:
-            verify_header(signed, writer)
+            verify_header(signed, writer, known)
     return checked
 
 

@@ -1,10 +1,11 @@
 """Headers: the signed, versioned record of one file, the only mutable thing in the store.
 
 The signature is the last field, so what is signed is a prefix of what is stored: every byte before
-the signature's own 66, behind a context string. Nothing is encoded twice to verify it, and one
+the signature's own, behind a context string. Nothing is encoded twice to verify it, and one
 SHA-256 over the stored bytes (signature included) is what the next version names as `previous`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as _replace
 from enum import IntEnum, unique
@@ -13,6 +14,7 @@ from hashlib import sha256
 from blocktree.fault import Fault, Kind
 from blocktree.keys.principal import SIGNATURE_BYTES, Key, Principal
 from blocktree.names import FileId, PrincipalId
+from blocktree.sectors.signature import FIELD_BYTES, Known, sign_together, verify_field
 from blocktree.wire import Record, decode, encode, record
 
 SECTOR_BYTES = 64 << 10  # the default sector size of a file
@@ -24,9 +26,12 @@ LINK_MAX = 4095  # bytes of a symbolic link's target, which is always in the hea
 HEADER_BYTES_MAX = 128 << 10
 
 _CONTEXT = b"blocktree header 1\0"
-_SIGNATURE_FIELD = b"\x58\x40"  # a CBOR byte string of 64 bytes begins so
-_TAIL = len(_SIGNATURE_FIELD) + SIGNATURE_BYTES
-_UNSIGNED = bytes(SIGNATURE_BYTES)
+UNSIGNED = bytes(SIGNATURE_BYTES)
+_BEGINNINGS = {  # of a signature as a CBOR byte string, by its length
+    size: b"\x58" + size.to_bytes(1) if size < 256 else b"\x59" + size.to_bytes(2)
+    for size in FIELD_BYTES
+}
+_UNSIGNED_TAIL = len(_BEGINNINGS[SIGNATURE_BYTES]) + SIGNATURE_BYTES
 
 
 @unique
@@ -74,7 +79,7 @@ class Header(Record):
     attributes: bytes  # sealed extended attributes; b"": none
     past_keys: bytes  # earlier keys, sealed with the present one; b"": none
     writer: PrincipalId  # whose signature this is
-    signature: bytes = _UNSIGNED  # r || s
+    signature: bytes = UNSIGNED  # r || s, perhaps with an audit path (`signature`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +102,50 @@ def load_header(encoded: bytes, *, exact: bool = True) -> SignedHeader:
     if len(encoded) > HEADER_BYTES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a header of {len(encoded)} bytes")
     header = decode(encoded, Header, exact=exact)
-    if encoded[-_TAIL:] != _SIGNATURE_FIELD + header.signature:  # as when it is left out
-        raise Fault(Kind.MALFORMED, "a header without a signature")
+    beginning = _BEGINNINGS.get(len(header.signature))
+    if beginning is None or not encoded.endswith(beginning + header.signature):
+        raise Fault(Kind.MALFORMED, "a header without a signature")  # also when it is left out
     return SignedHeader(header, encoded, sha256(encoded).digest())
 
 
 def sign_header(header: Header, key: Key) -> SignedHeader:
     """Sign `header` as `key`'s principal, whatever its `writer` and `signature` said before."""
-    bare = _replace(header, writer=key.principal.id, signature=_UNSIGNED)
-    signed = encode(bare)[:-_TAIL]
-    signature = key.sign(_CONTEXT + signed)
-    encoded = signed + _SIGNATURE_FIELD + signature
-    return SignedHeader(_replace(bare, signature=signature), encoded, sha256(encoded).digest())
+    return sign_headers([header], key)[0]
 
 
-def verify_header(signed: SignedHeader, writer: Principal) -> None:
+def sign_headers(headers: Sequence[Header], key: Key) -> list[SignedHeader]:
+    """Sign up to TOGETHER_MAX headers with one signature, as `sign_header` does one alone."""
+    writer = key.principal.id
+    bare = [
+        header
+        if header.writer == writer and header.signature == UNSIGNED
+        else _replace(header, writer=writer, signature=UNSIGNED)
+        for header in headers
+    ]
+    parts = [encode(header)[:-_UNSIGNED_TAIL] for header in bare]
+    fields = sign_together([_CONTEXT + part for part in parts], key)
+    return [_signed(*each) for each in zip(bare, parts, fields, strict=True)]
+
+
+def verify_header(signed: SignedHeader, writer: Principal, known: Known | None = None) -> None:
     """Check that `writer` signed exactly these bytes; his rights are another question.
+
+    A signature over several headers that is `known` to be good is not verified again.
 
     Raises:
         Fault: DENIED if the header names another writer, DAMAGED if the signature is not his.
     """
-    if signed.header.writer != writer.id:
-        raise Fault(
-            Kind.DENIED, "a header that names another writer", path=signed.header.file.hex()
-        )
+    header, encoded = signed.header, signed.encoded
+    if header.writer != writer.id:
+        raise Fault(Kind.DENIED, "a header that names another writer", path=header.file.hex())
+    field = header.signature
+    part = encoded[: -len(_BEGINNINGS[len(field)]) - len(field)]
     try:
-        writer.verify(signed.header.signature, _CONTEXT + signed.encoded[:-_TAIL])
+        verify_field(writer, field, _CONTEXT + part, known)
     except Fault as fault:
-        raise fault.at(signed.header.file.hex()) from None
+        raise fault.at(header.file.hex()) from None
+
+
+def _signed(bare: Header, part: bytes, field: bytes) -> SignedHeader:
+    encoded = part + _BEGINNINGS[len(field)] + field
+    return SignedHeader(_replace(bare, signature=field), encoded, sha256(encoded).digest())
