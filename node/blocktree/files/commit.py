@@ -152,6 +152,18 @@ def _change(version: NewVersion, signed: SignedHeader | None) -> Change:
     return Change(version.file, expected, signed.encoded, (*version.sectors, *version.pages))
 
 
+def light_bytes(versions: Sequence[NewVersion]) -> int | None:
+    """How many bytes of blobs ride along with these; None if any are put ahead."""
+    size = 0
+    for version in versions:
+        for batch in version.batches:
+            if batch.task_puts or batch.stored:
+                return None
+            size += sum(batch.lengths)
+        size += sum(map(len, version.pages.values()))
+    return size
+
+
 def _riders(
     batches: Sequence[Batch], pages: Sequence[Buffer]
 ) -> tuple[list[Batch], list[Batch], Sequence[Buffer]]:

@@ -16,6 +16,7 @@ from blocktree.files.core import Core
 from blocktree.files.directories import Directories
 from blocktree.files.fetch import Fetcher
 from blocktree.files.headers import HeaderCache
+from blocktree.files.joint import Joint
 from blocktree.files.nodes import NodeTable
 from blocktree.files.opened import Opened
 from blocktree.files.parts import Parts
@@ -77,7 +78,7 @@ def open_filesystem(
         opened=opened,
         directories=Directories(engine, opened),
         commits=commits,
-        parts=Parts(engine, opened, commits),
+        parts=Parts(engine, opened, Joint(commits.commit)),
         trust=trust,
         now_ns=time.time_ns,
         draw=os.urandom,

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.commit import Commits, NewVersion
+from blocktree.files.commit import NewVersion
 from blocktree.files.content import Content, Engine, Frozen
+from blocktree.files.joint import Joint
 from blocktree.files.nodes import Node
 from blocktree.files.opened import Opened
 from blocktree.sectors.header import Header, SignedHeader
@@ -39,7 +40,7 @@ class Parts:
         commits: carries transactions out.
     """
 
-    def __init__(self, engine: Engine, opened: Opened, commits: Commits) -> None:
+    def __init__(self, engine: Engine, opened: Opened, commits: Joint) -> None:
         self._engine = engine
         self._opened = opened
         self._commits = commits

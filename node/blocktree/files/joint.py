@@ -1,0 +1,83 @@
+"""Commits that are asked for in one turn of the event loop travel as one transaction.
+
+So many files that are closed at the same time cost one message, one signature, one entry of the log
+and one answer. Nobody waits for company: the turn of the loop would have passed anyway.
+
+A transaction happens as a whole or not at all. A joint one that is refused has changed nothing, and
+each part of it is committed by itself then: everybody gets what he would have got alone. When the
+outcome is open it is open for all parts.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from blocktree.fault import Fault, Kind
+from blocktree.files.commit import NewVersion, light_bytes
+from blocktree.names import FileId
+from blocktree.sectors.header import SignedHeader
+
+CHANGES_MAX = 48  # in one joint transaction, as in one of births
+BYTES_MAX = 256 << 10  # of blobs that ride along with it
+
+Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
+_OPEN = {Kind.NOT_LEADER, Kind.UNREACHABLE, Kind.NO_QUORUM, Kind.BUSY, Kind.STOPPED}
+
+
+class _Group:
+    """What leaves together, in the next turn of the loop."""
+
+    def __init__(self) -> None:
+        self.versions: list[NewVersion] = []
+        self.parts = 0
+        self._files: set[FileId] = set()
+        self._room = BYTES_MAX
+
+    def takes(self, versions: Sequence[NewVersion], size: int) -> bool:
+        """Whether there is room for these; one file is in a transaction once."""
+        return (
+            len(self.versions) + len(versions) <= CHANGES_MAX
+            and size <= self._room
+            and self._files.isdisjoint([version.file for version in versions])
+        )
+
+    def add(self, versions: Sequence[NewVersion], size: int) -> slice:
+        """Take them along; where they are among all."""
+        first = len(self.versions)
+        self.parts += 1
+        self._room -= size
+        self.versions += versions
+        self._files.update([version.file for version in versions])
+        return slice(first, len(self.versions))
+
+
+class Joint:
+    """Commits, several at a time where they come so. `commit` carries a transaction out."""
+
+    def __init__(self, commit: Commit) -> None:
+        self._commit = commit
+        self._group = _Group()
+        self._task: asyncio.Task[list[SignedHeader | None]] | None = None  # of that group
+
+    async def commit(self, versions: Sequence[NewVersion]) -> list[SignedHeader | None]:
+        """As `Commits.commit`."""
+        size = light_bytes(versions)
+        if size is None or size > BYTES_MAX or len(versions) > CHANGES_MAX:
+            return await self._commit(versions)
+        if self._task is None or not self._group.takes(versions, size):
+            self._group = _Group()
+            self._task = asyncio.get_running_loop().create_task(self._leave(self._group))
+        group, task = self._group, self._task
+        ours = group.add(versions, size)
+        try:
+            signed = await asyncio.shield(task)
+        except Fault as fault:
+            if group.parts == 1 or fault.kind in _OPEN:
+                raise
+        else:
+            return signed[ours]
+        return await self._commit(versions)
+
+    async def _leave(self, group: _Group) -> list[SignedHeader | None]:
+        if group is self._group:
+            self._group, self._task = _Group(), None  # whoever comes now is too late for it
+        return await self._commit(group.versions)
