@@ -16,7 +16,7 @@ from blocktree.files.commit import NewVersion, light_bytes
 from blocktree.names import FileId
 from blocktree.sectors.header import SignedHeader
 
-CHANGES_MAX = 48  # in one joint transaction, as in one of births
+CHANGES_MAX = 64  # in one joint transaction
 BYTES_MAX = 256 << 10  # of blobs that ride along with it
 
 Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
