@@ -24,11 +24,11 @@ _OPEN = {Kind.NOT_LEADER, Kind.UNREACHABLE, Kind.NO_QUORUM, Kind.BUSY, Kind.STOP
 
 
 class _Group:
-    """What leaves together, in the next turn of the loop."""
+    """What leaves together; `task` commits it, once it is more than one part."""
 
     def __init__(self) -> None:
         self.versions: list[NewVersion] = []
-        self.parts = 0
+        self.task: asyncio.Task[list[SignedHeader | None]] | None = None
         self._files: set[FileId] = set()
         self._room = BYTES_MAX
 
@@ -43,7 +43,6 @@ class _Group:
     def add(self, versions: Sequence[NewVersion], size: int) -> slice:
         """Take them along; where they are among all."""
         first = len(self.versions)
-        self.parts += 1
         self._room -= size
         self.versions += versions
         self._files.update([version.file for version in versions])
@@ -55,29 +54,40 @@ class Joint:
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._group = _Group()
-        self._task: asyncio.Task[list[SignedHeader | None]] | None = None  # of that group
+        self._group: _Group | None = None  # that is still open
 
     async def commit(self, versions: Sequence[NewVersion]) -> list[SignedHeader | None]:
         """As `Commits.commit`."""
         size = light_bytes(versions)
         if size is None or size > BYTES_MAX or len(versions) > CHANGES_MAX:
             return await self._commit(versions)
-        if self._task is None or not self._group.takes(versions, size):
-            self._group = _Group()
-            self._task = asyncio.get_running_loop().create_task(self._leave(self._group))
-        group, task = self._group, self._task
-        ours = group.add(versions, size)
+        group = self._group
+        if group is None or not group.takes(versions, size):
+            group = self._group = _Group()
+            ours = group.add(versions, size)
+            try:
+                await asyncio.sleep(0)  # others of this turn join meanwhile
+            finally:
+                self._close(group)
+            if group.task is None:  # nobody did: without a task, which would cost turns of the loop
+                return await self._commit(versions)
+        else:
+            ours = group.add(versions, size)
+            group.task = group.task or asyncio.create_task(self._leave(group))
         try:
-            signed = await asyncio.shield(task)
+            signed = await asyncio.shield(group.task)
         except Fault as fault:
-            if group.parts == 1 or fault.kind in _OPEN:
+            if fault.kind in _OPEN:
                 raise
         else:
             return signed[ours]
         return await self._commit(versions)
 
     async def _leave(self, group: _Group) -> list[SignedHeader | None]:
-        if group is self._group:
-            self._group, self._task = _Group(), None  # whoever comes now is too late for it
+        self._close(group)
         return await self._commit(group.versions)
+
+    def _close(self, group: _Group) -> None:
+        """Whoever comes now is too late for it."""
+        if self._group is group:
+            self._group = None
