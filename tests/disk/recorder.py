@@ -79,6 +79,9 @@ class RecordedFile:
         self._file.sync()
         self._journal.write("synced", self._name, size)
 
+    def forget(self, offset: int, size: int) -> None:
+        self._file.forget(offset, size)
+
     def truncate(self, size: int) -> None:
         self._journal.write("truncate", self._name, size)
         self._file.truncate(size)

@@ -31,6 +31,9 @@ class File(Protocol):
     def sync(self) -> None:
         """Make everything appended so far durable (fdatasync)."""
 
+    def forget(self, offset: int, size: int) -> None:
+        """These bytes are durable, and not likely to be read soon: they need not be in memory."""
+
     def truncate(self, size: int) -> None:
         """Cut the file."""
 
@@ -108,6 +111,11 @@ class OsFile:
     def sync(self) -> None:
         """Contents and, where it changed, the size; no times."""
         _sync_contents(self._fd)
+
+    def forget(self, offset: int, size: int) -> None:
+        """Advice, which a file system may not take."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, size: int) -> None:
         """Cut the file."""

@@ -59,6 +59,10 @@ class SimulatedFile:
         if not self._directory.lies:
             self.synced, self.cut = len(self.contents), b""
 
+    def forget(self, offset: int, size: int) -> None:
+        """Nothing: only what is durable may be forgotten."""
+        assert offset + size <= self.synced
+
     def truncate(self, size: int) -> None:
         """Cut; before the next sync a crash may bring the durable part back."""
         self._directory.enter("truncate", self.name)

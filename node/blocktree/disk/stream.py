@@ -4,6 +4,7 @@ Invariants: only the last segment may hold unsynced bytes; every segment starts 
 record; `end` is the size of the active file, or the stream is poisoned.
 """
 
+import contextlib
 import errno
 import os
 from collections import deque
@@ -30,6 +31,7 @@ _JOIN_MAX = 1024  # payloads up to this are copied behind their head: cheaper th
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LATENCIES = 1024
 _HEADS = 64 << 10  # the most that the heads of "a few" records take
+_FORGET_BYTES_MIN = 1 << 20  # synced at once: they are of a stream, not of entries and small files
 
 # kind, extra, check (stamp for blobs), name, payload
 Piece = tuple[RecordKind, int, int, bytes, Buffer]
@@ -191,7 +193,7 @@ class Stream:
             cause = OSError(error, os.strerror(error))
             raise self.poison("a sync failed", cause) from cause
         if number == self.number:  # else the segment was synced when the next one began
-            self._synced = max(self._synced, end)
+            self._settled(max(self._synced, end))
         self.latencies.append(self._clock() - begin)
         self.syncs += 1
 
@@ -212,6 +214,17 @@ class Stream:
                 self._files.sync_directory()
         except OSError as cause:
             raise self.poison("a sync failed", cause) from cause
-        self._synced, self._new_name = self.end, False
+        self._settled(self.end)
+        self._new_name = False
         self.latencies.append(self._clock() - begin)
         self.syncs += 1
+
+    def _settled(self, end: int) -> None:
+        """Everything up to here is durable. What came as a stream is not kept in memory.
+
+        Who wrote it has it; and it would drive out of a small board's memory what is read often.
+        """
+        start, self._synced = self._synced, end
+        if self._file is not None and end - start >= _FORGET_BYTES_MIN:
+            with contextlib.suppress(OSError):
+                self._file.forget(start, end - start)
