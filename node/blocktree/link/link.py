@@ -25,7 +25,7 @@ from blocktree.wire import BODY_MAX, HEAD_MAX, Body, FrameReader, decode, encode
 log = logging.getLogger(__name__)
 
 _JOIN_MAX = 64 << 10  # pieces below this are copied into one write, larger ones go by themselves
-_SLICE_BYTES = 64 << 10  # of a large piece, for one write
+_SLICE_BYTES = 128 << 10  # of a large piece, for one write
 _FLUSH_BYTES = 256 << 10  # of pending pieces: do not wait for the end of the loop turn
 _BUNDLE_MAX = 256  # items in one frame
 _FRAME_COST = 1024  # bytes a frame is counted for beside its own: empty ones are bounded, too
