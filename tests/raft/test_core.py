@@ -228,6 +228,28 @@ def test_a_stall_lets_what_arrived_be_read_first() -> None:
     assert raft.now_tick == 1000
 
 
+def test_quiet_ticks_end_where_something_is_due() -> None:
+    raft, _ = led(replace(Config(), heartbeat_ticks=3))
+    raft.tick()
+    while not raft.ready():
+        raft.tick()
+    assert raft.quiet_ticks == 2  # a heartbeat has just left
+    raft.tick()
+    raft.tick()
+    assert raft.quiet_ticks == 0
+    assert raft.ready() is None
+    raft.tick()
+    assert raft.ready() is not None
+    follower, _ = core()
+    follower.receive(B, Heartbeat(1, 0, 1))
+    for _ in range(follower.quiet_ticks):
+        follower.tick()
+        assert follower.role is Role.FOLLOWER
+    follower.tick()
+    assert follower.role is Role.PRE_CANDIDATE
+    assert follower.quiet_ticks == 0
+
+
 def test_a_candidate_with_a_stale_log_is_told_its_term() -> None:
     raft, platter = led()
     raft.receive(C, VoteAsk(0, 0, 0, pre=False, transfer=False))

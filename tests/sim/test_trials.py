@@ -1,9 +1,12 @@
 """Two thousand stories from seeds: whatever goes wrong, promises hold and service returns."""
 
+import copy
 from typing import Any
 
 import pytest
 
+from blocktree.raft import Raft
+from blocktree.raft.gather import gather
 from blocktree.raft.messages import Message
 from blocktree.sim import Network, Trial, run_trial
 from blocktree.wire import Record, decode, encode
@@ -50,3 +53,26 @@ def test_messages_that_went_over_the_wire_mean_the_same(monkeypatch: pytest.Monk
     monkeypatch.setattr(Network, "send", over_the_wire)
     for seed in range(20):
         run_trial(seed)
+
+
+def test_quiet_ticks_only_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a driver need not wake up for: nothing is said, decided or due in such a tick."""
+    tick, counted = Raft.tick, 0
+
+    def watched(self: Raft, elapsed: int = 1) -> None:
+        nonlocal counted
+        quiet, state = self.quiet_ticks, self._state
+        before = len(state.outbox), self.role, self.term, self.leader
+        tick(self, elapsed)
+        if elapsed == 1 and quiet:
+            counted += 1
+            assert (len(state.outbox), self.role, self.term, self.leader) == before
+            assert self.quiet_ticks == quiet - 1
+            if not state.outbox:
+                ready = gather(copy.deepcopy(state))
+                assert ready is None or not ready.send
+
+    monkeypatch.setattr(Raft, "tick", watched)
+    for seed in range(20):
+        run_trial(seed)
+    assert counted > 3000

@@ -109,6 +109,21 @@ class Raft:
         return 2 * self._state.save_ticks
 
     @property
+    def quiet_ticks(self) -> int:
+        """How many ticks from now will do nothing but count, unless something else happens."""
+        state, config = self._state, self._state.config
+        lead = state.lead
+        if lead is None:
+            quiet = 0 if state.role is Role.PRE_CANDIDATE else state.timeout - state.elapsed - 1
+        elif lead.transfer:
+            quiet = 0
+        else:
+            quiet = min(
+                config.heartbeat_ticks - lead.heartbeat - 1, config.election_ticks_min - lead.alone
+            )
+        return max(0, quiet)
+
+    @property
     def is_settled(self) -> bool:
         """Whether the membership in force is committed."""
         return self._state.members.latest_index <= self._state.log.commit

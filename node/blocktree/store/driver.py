@@ -5,6 +5,8 @@ Invariants
 - Entries are applied in order, each once, in slices of a few milliseconds, so that heartbeats are
   never late because of a long queue.
 - A read is released only after everything that its Ready told to apply was applied.
+- Time is counted before a message is told to the core: a promise to be loyal begins no earlier than
+  the message that it answers, however long this process was stopped.
 """
 
 import asyncio
@@ -35,6 +37,7 @@ from blocktree.store.saver import Saver
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
+_QUIET_MAX = 2  # ticks that only count and are not waited for: a quiet node wakes less often
 _SLICE_SECONDS = 0.004
 
 
@@ -103,6 +106,7 @@ class Driver:
         self._gathering = False
         self._seen: tuple[int, Role, NodeId] = (-1, Role.FOLLOWER, NodeId(""))
         self._ticked = host.clock()
+        self._planned_ticks = 1  # that the timer waits for
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._patience = 0  # ticks, when that was told last
@@ -112,7 +116,7 @@ class Driver:
     def start(self) -> None:
         """Let time pass from now on."""
         self._ticked = self._clock()
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._plan_tick()
         self.kick()
 
     def stop(self) -> None:
@@ -143,6 +147,7 @@ class Driver:
 
     def receive(self, sender: NodeId, message: Message) -> None:
         """A message from a peer."""
+        self._count_ticks()
         self.raft.receive(sender, message)
         self.kick()
 
@@ -228,17 +233,28 @@ class Driver:
 
     # inside
 
+    def _plan_tick(self) -> None:
+        self._planned_ticks = min(self.raft.quiet_ticks, _QUIET_MAX) + 1
+        left = self._ticked + self._planned_ticks * TICK_SECONDS - self._clock()
+        self._timer = self._loop.call_later(max(0.0, left), self._tick)
+
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        if self._count_ticks():
+        counted = self._count_ticks()
+        self._plan_tick()
+        if counted:
             self._pump()  # at once: a turn of the loop for it would be half of what idling costs
 
     def _count_ticks(self) -> bool:
+        """Tell the core of the time that passed: the ticks that were waited for, and any stall."""
         elapsed = int((self._clock() - self._ticked) / TICK_SECONDS)
-        if elapsed > 0:
-            self._ticked += elapsed * TICK_SECONDS
-            self.raft.tick(elapsed)
-        return elapsed > 0
+        if elapsed <= 0:
+            return False
+        self._ticked += elapsed * TICK_SECONDS
+        awaited = min(elapsed, self._planned_ticks)
+        for _ in range(awaited - 1):
+            self.raft.tick()
+        self.raft.tick(elapsed - awaited + 1)
+        return True
 
     def _planned(self) -> None:
         self._pumping = False
@@ -268,6 +284,9 @@ class Driver:
             elif ready is None:
                 break
         self._notice()
+        if self._timer is not None and self.raft.quiet_ticks + 1 < self._planned_ticks:
+            self._timer.cancel()  # something is due earlier than it was
+            self._plan_tick()
 
     def _take(self, ready: Ready) -> None:
         self._send(ready)  # first: the others' disks are to work at the same time as this one's
