@@ -1,11 +1,16 @@
 """Everything loses power at once, before anything but the log was kept."""
 
+import asyncio
 from pathlib import Path as File
+
+import pytest
 
 from blocktree.fault import Fault, Kind
 from blocktree.names import Address, FileId
+from blocktree.sectors.transaction import Command
 from blocktree.store import messages as m
-from store.world import World, in_loop, until, world
+from blocktree.store.joining import Joining
+from store.world import SMALL, World, in_loop, until, world
 
 
 async def pull_the_plug(place: World, name: str) -> None:
@@ -59,3 +64,29 @@ async def test_a_node_that_leads_before_it_has_read_its_log_may_ask_itself(tmp_p
         here = Address(node.path, m.STORE_ACTOR)
         joined = await node.runtime.ask(here, message, m.Joined)
         assert joined.index == node.store.replica.driver.applied  # it is on record: nothing to do
+
+
+@in_loop
+async def test_who_comes_before_the_tree_has_begun_is_asked_to_wait(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, propose = asyncio.Event(), Joining._propose
+
+    async def late(self: Joining, command: Command) -> None:
+        await begin.wait()
+        await propose(self, command)
+
+    monkeypatch.setattr(Joining, "_propose", late)
+    place = World(tmp_path, SMALL)
+    try:
+        node = await place.add("pi-1")
+        await until(lambda: node.store.replica.driver.applied)
+        client = await place.client()
+        change = client.change(client.header(FileId(b"f" * 16)))
+        with pytest.raises(Fault) as caught:
+            await client.ask_node(node.path, client.commit_message(change), m.Committed)
+        assert caught.value.kind is Kind.BUSY, caught.value
+        begin.set()
+        await client.write(FileId(b"f" * 16))
+    finally:
+        await place.close()

@@ -16,7 +16,8 @@ async def test_an_entry_waits_for_its_blobs_until_there_is_room_for_them(tmp_pat
     async with world(tmp_path) as place:
         client = await place.client()
         name = next(name for name in place.nodes if name != place.leader())
-        disk = place.nodes[name].disk
+        disk, leader = place.nodes[name].disk, place.nodes[place.leader()].store.replica.driver
+        await until(lambda: disk.log.last_index == leader.raft.last_index)
         append, refused = disk.append, []
 
         def short(batch: Batch) -> None:

@@ -118,10 +118,12 @@ class SectorStore:
             try:
                 writer = self.replica.tree.sectors.identify(identity.acts_for).key
             except Fault:
-                self.replica.tree.roster.check_read()
-                if not self.replica.knows_term:
-                    what = "this node still reads its log"
-                    raise Fault(Kind.BUSY, what, next_step="try again") from None
+                roster = self.replica.tree.roster
+                roster.check_read()
+                early = "this node still reads its log" if not self.replica.knows_term else ""
+                early = early or ("" if len(roster) else "the tree has just begun")
+                if early:
+                    raise Fault(Kind.BUSY, early, next_step="try again") from None
                 raise
             self._writers[identity.acts_for] = writer
         return writer
