@@ -274,9 +274,9 @@ class Commits:
         settle: Settle,
     ) -> None:
         """From here on the fate of the entry ends the change of `files`, not who waits for it."""
-        replica = self._replica
+        replica, payload = self._replica, encode(prepared.command)
         try:
-            index = replica.driver.propose(encode(prepared.command))
+            index = replica.driver.propose(payload)
         except Fault as fault:
             if fault.kind is Kind.NOT_LEADER:
                 raise replica.not_leader() from None
@@ -284,7 +284,7 @@ class Commits:
         replica.entries.remember(index, leadership.term, prepared)
         replica.staging.pin(index, prepared.blobs)
         leadership.proposed(index, files, settle, self._clock())
-        replica.driver.proposed()
+        replica.driver.proposed(len(payload))
 
     def _committed(self, change: "_Change", outcome: Outcome, checked: Checked) -> Committed:
         """The answer; the session is leased what it wrote, if that is still the newest."""

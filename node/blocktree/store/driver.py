@@ -37,6 +37,7 @@ from blocktree.store.saver import Saver
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
+_LARGE_BYTES = 4 << 10  # of an entry
 _QUIET_MAX = 2  # ticks that only count and are not waited for: a quiet node wakes less often
 _SLICE_SECONDS = 0.004
 
@@ -177,9 +178,16 @@ class Driver:
         """
         return self.raft.propose(payload)
 
-    def proposed(self) -> None:
-        """Let go what was proposed, unless the disk is at work."""
-        if not self.saver.busy:
+    def proposed(self, size: int) -> None:
+        """Let go what was proposed, so many bytes, unless the disk is at work.
+
+        What is large waits for no company: the others work on it while the next is checked here.
+        """
+        if self.saver.busy:
+            return
+        if size >= _LARGE_BYTES:
+            self._pump()
+        else:
             self.kick()
 
     def change(self, kind: ChangeKind, node: NodeId) -> int:
