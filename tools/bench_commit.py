@@ -6,7 +6,7 @@ library that mounts use. One of etcd's is a Put of as many bytes, in plaintext. 
 before the clock starts. CPU is that of the three servers, per operation. Rounds of the two
 alternate, because disks drift.
 
-    tools/bench_commit.py [--seconds 3] [--rounds 2] [--sizes 256,4096] [--at-once 1,16] [--json]
+    tools/bench_commit.py [--seconds 3] [--rounds 3] [--sizes 256,4096] [--at-once 1,16] [--json]
 """
 
 import argparse
@@ -345,7 +345,7 @@ def numbers(text: str) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", type=numbers, default=[256, 4096, 65536])
     parser.add_argument("--at-once", type=numbers, default=[1, 16, 64])
     parser.add_argument(

@@ -34,7 +34,7 @@ from blocktree.names import FileId, parse_address, parse_name, parse_path
 from blocktree.raft import HardState
 from blocktree.sectors import bucket, check, header, transaction
 from blocktree.sectors.directory import Directory
-from blocktree.sectors.header import Cipher, FileKind, sign_header
+from blocktree.sectors.header import Cipher, FileKind, sign_header, sign_headers
 from blocktree.sectors.sector import SectorCipher
 from blocktree.sectors.transaction import Change, Expire, Transaction
 from blocktree.store import blobs, owners
@@ -51,7 +51,7 @@ from blocktree_images.card.blockmap import decode_blockmap
 from blocktree_images.card.settings import decode_settings
 from caps.home import ANNA, OWNER, PHOTOS, RING, ROOT_ACCESS, TREE, give, sealed_access
 from disk.rig import KEEPER, ME, blob_of, entry_of, mark_of, open_disk
-from sectors.house import fresh
+from sectors.house import file_id, fresh
 from store.world import make_ticket
 
 Decoder = Callable[[bytes], object]
@@ -80,6 +80,7 @@ IDENTITY = FILES.contents(identity.NAME)
 DISK_KEY = key_of(b"d" * 16)
 FILE = FileId(bytes([9] * 16))
 SIGNED = sign_header(fresh(FILE), ANNA.key)
+TOGETHER = sign_headers([fresh(file_id(number)) for number in range(1, 6)], ANNA.key)[4]
 CHANGE = Change(FILE, 0, SIGNED.encoded, ())
 TRANSACTION = encode(Transaction((CHANGE,)))
 CIPHER = SectorCipher(FILE, Cipher.AES_256_GCM, RING)
@@ -114,6 +115,12 @@ def announced(data: bytes) -> object:
         part.partition(b"=")[0]: part.partition(b"=")[2] or None for part in parts
     }
     return announcement.read_text(pairs, TREE.tree, ["10.0.0.1"], 7400)
+
+
+def verified(data: bytes) -> object:
+    signed = header.load_header(data)
+    header.verify_header(signed, ANNA.key.principal)
+    return signed
 
 
 def load_identity(data: bytes) -> object:
@@ -246,7 +253,10 @@ DECODERS: dict[str, Fuzzed] = {
         lambda data: Directory(bytes(32), 4096).load(0, data), (bucket.pack(ENTRY) + bytes(9),)
     ),
     "blocktree.sectors.check.read_transaction": Fuzzed(check.read_transaction, (TRANSACTION,)),
-    "blocktree.sectors.header.load_header": Fuzzed(header.load_header, (SIGNED.encoded,)),
+    "blocktree.sectors.header.load_header": Fuzzed(
+        header.load_header, (SIGNED.encoded, TOGETHER.encoded)
+    ),
+    "blocktree.sectors.header.verify_header": Fuzzed(verified, (SIGNED.encoded, TOGETHER.encoded)),
     "blocktree.sectors.transaction.decode_command": Fuzzed(
         transaction.decode_command, (encode(Expire(5)),)
     ),
