@@ -102,10 +102,10 @@ async def test_time_that_was_not_waited_for_counts_as_much_as_a_tick_at_a_time()
     stage = Stage(LEADER, OTHER)
     stage.driver.start()
     began = stage.driver.raft.now_tick
-    for _ in range(7):
+    for _ in range(9):
         stage.now += 3 * TICK_SECONDS + 1e-6
         stage.driver._tick()
-    assert stage.driver.raft.now_tick - began == 21
+    assert stage.driver.raft.now_tick - began == 27
     assert stage.driver.raft.role is not Role.FOLLOWER  # it heard nobody: it asks for votes
     stage.driver.stop()
 
@@ -121,5 +121,18 @@ async def test_a_node_that_leads_suddenly_waits_no_longer_than_a_tick_too_much()
         await stage.settle()
     assert stage.driver.leads
     planned = stage.driver._planned_ticks
-    assert 1 <= planned <= stage.driver.raft.quiet_ticks + 1 <= 3
+    assert planned == stage.driver.raft.quiet_ticks + 1 <= 3  # a heartbeat is due
+    stage.driver.stop()
+
+
+@in_loop
+async def test_a_follower_that_hears_its_leader_is_not_woken_by_its_timer() -> None:
+    stage = Stage(LEADER, OTHER)
+    stage.driver.start()
+    for _ in range(20):
+        stage.now += 3 * TICK_SECONDS + 1e-6
+        stage.driver.receive(LEADER, Heartbeat(1, 0, 1))
+        await stage.settle()
+        assert stage.driver._planned_ticks == 5  # that is later than the next heartbeat
+        assert stage.driver._planned_from == stage.driver._ticked
     stage.driver.stop()

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
 _LARGE_BYTES = 4 << 10  # of an entry
-_QUIET_MAX = 2  # ticks that only count and are not waited for: a quiet node wakes less often
+_QUIET_MAX = 4  # ticks that only count and are not waited for: a quiet node wakes less often
 _SLICE_SECONDS = 0.004
 
 
@@ -107,16 +107,17 @@ class Driver:
         self._gathering = False
         self._seen: tuple[int, Role, NodeId] = (-1, Role.FOLLOWER, NodeId(""))
         self._ticked = host.clock()
-        self._planned_ticks = 1  # that the timer waits for
+        self._planned_ticks = 1  # that the timer waits for, from when
+        self._planned_from = self._ticked
         self._timer: asyncio.TimerHandle | None = None
-        self._stopped = False
+        self._started = self._stopped = False
         self._patience = 0  # ticks, when that was told last
 
     # what its owner calls
 
     def start(self) -> None:
         """Let time pass from now on."""
-        self._ticked = self._clock()
+        self._ticked, self._started = self._clock(), True
         self._plan_tick()
         self.kick()
 
@@ -242,20 +243,27 @@ class Driver:
     # inside
 
     def _plan_tick(self) -> None:
-        self._planned_ticks = min(self.raft.quiet_ticks, _QUIET_MAX) + 1
-        left = self._ticked + self._planned_ticks * TICK_SECONDS - self._clock()
+        """Set the timer anew if ticks were counted meanwhile, or something is due earlier."""
+        ticks = min(self.raft.quiet_ticks, _QUIET_MAX) + 1
+        if self._timer is not None:
+            if self._planned_from == self._ticked and ticks >= self._planned_ticks:
+                return
+            self._timer.cancel()
+        self._planned_ticks, self._planned_from = ticks, self._ticked
+        left = self._ticked + ticks * TICK_SECONDS - self._clock()
         self._timer = self._loop.call_later(max(0.0, left), self._tick)
 
     def _tick(self) -> None:
-        counted = self._count_ticks()
-        self._plan_tick()
-        if counted:
+        self._timer = None
+        if self._count_ticks():
             self._pump()  # at once: a turn of the loop for it would be half of what idling costs
+        else:
+            self._plan_tick()
 
     def _count_ticks(self) -> bool:
         """Tell the core of the time that passed: the ticks that were waited for, and any stall."""
         elapsed = int((self._clock() - self._ticked) / TICK_SECONDS)
-        if elapsed <= 0:
+        if elapsed <= 0 or not self._started:
             return False
         self._ticked += elapsed * TICK_SECONDS
         awaited = min(elapsed, self._planned_ticks)
@@ -279,6 +287,7 @@ class Driver:
             self._fail(Fault(Kind.FAILED, "the replica broke, its log says how"))
 
     def _turn(self) -> None:
+        self._count_ticks()
         end = self._clock() + _SLICE_SECONDS
         while True:
             ready = self.raft.ready()
@@ -292,8 +301,7 @@ class Driver:
             elif ready is None:
                 break
         self._notice()
-        if self._timer is not None and self.raft.quiet_ticks + 1 < self._planned_ticks:
-            self._timer.cancel()  # something is due earlier than it was
+        if self._started and not self._stopped:
             self._plan_tick()
 
     def _take(self, ready: Ready) -> None:
@@ -347,6 +355,7 @@ class Driver:
     def _saved(self, number: int) -> None:
         for done in [n for n in self._restoring if n <= number]:
             self._todo.append(self._restoring.pop(done))
+        self._count_ticks()  # a save takes as long as it took
         self.raft.saved(number)
         self._tell_patience()
         self._pump()
