@@ -1,6 +1,7 @@
 """A commit whose outcome a client never hears of: done or not, nothing is lost or refused."""
 
 import asyncio
+import gc
 import os
 
 import pytest
@@ -52,6 +53,27 @@ def test_nobody_waits_for_ever_for_a_task_that_was_cancelled() -> None:
             await refused(Kind.CANCELLED, one.fsync(handle))
             store.tamper = lambda _, answer: answer
             await one.fsync(handle)
+        await one.close()
+
+    asyncio.run(play())
+
+
+def test_a_fault_that_many_names_meet_is_told_once_and_heard_by_all() -> None:
+    async def play() -> None:
+        unheard: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unheard.append(told))
+        store = MemoryStore()
+        one = client(store, "one", patience_s=0.2)
+        await one.start()
+        handles = [(await one.create(ROOT_INO, b"%d" % n, MINE, RW))[1] for n in range(60)]
+        store.tamper = _lose_answers_of_commits
+        await refused(Kind.NO_QUORUM, one.fsyncdir(ROOT_INO))
+        store.tamper = lambda _, answer: answer
+        await asyncio.sleep(0)
+        gc.collect()
+        assert unheard == []
+        for handle in handles:
+            await one.release(handle)
         await one.close()
 
     asyncio.run(play())

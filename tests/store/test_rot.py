@@ -7,9 +7,11 @@ from pathlib import Path as File
 
 import pytest
 
-from blocktree.names import FileId
+from blocktree.fault import Fault, Kind
+from blocktree.names import Digest, FileId
 from blocktree.node import Node
 from blocktree.sectors.header import SignedHeader
+from blocktree.store import messages as m
 from blocktree.store.scrub_messages import Phase
 from store.spoiled import flip, heads, is_sound, lose_power
 from store.world import Client, World, digest_of, in_loop, until, world
@@ -73,3 +75,29 @@ async def check(place: World, node: Node, kept: dict[SignedHeader, bytes]) -> No
         for each in place.nodes.values()
     ]
     assert tables[0] == tables[1] == tables[2]
+
+
+@in_loop
+async def test_a_blob_that_comes_a_moment_late_is_not_called_damaged(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was looked for before it came, and judged when its entry was applied."""
+    async with world(tmp_path, 1) as place:
+        (node,) = place.nodes.values()
+        ann = await place.client()
+        signed = await ann.write(FileId(b"f" * 16), blob=b"blob" * 1000)
+        digest = Digest(signed.header.root)
+        read, early = node.disk.read_blob, [digest]
+
+        def too_early(wanted: Digest) -> memoryview:
+            if wanted in early:
+                early.remove(wanted)
+                raise Fault(Kind.NOT_FOUND, "not here yet")
+            return read(wanted)
+
+        monkeypatch.setattr(node.disk, "read_blob", too_early)
+        message = m.GetBlobs((digest,))
+        assert (await ann.ask_node(node.path, message, m.Blobs)).lengths == (0,)
+        assert (await ann.ask_node(node.path, message, m.Blobs)).lengths == (4000,)
+        assert "damaged" not in caplog.text
+        assert not node.store.chores.backfill.damaged

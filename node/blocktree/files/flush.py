@@ -49,8 +49,9 @@ class Flushes:
     async def flush_names(self, directory: Node) -> None:
         """Return when every name made in a directory is durable. Raises as `flush`."""
         made = [self._births.of(node) for node in directory.unborn.values() if node.born]
-        for one in made:
-            await one
+        for cause in await asyncio.gather(*made, return_exceptions=True):
+            if cause is not None:
+                raise cause
 
     async def flush_all(self) -> None:
         """Return when everything written before is durable.

@@ -31,13 +31,14 @@ class Backfill:
         self.damaged: set[Digest] = set()
 
     def met(self, digests: Sequence[Digest]) -> None:
-        """Somebody needs blobs that cannot be read here: fetch them soon, if they have to be here.
+        """Somebody needs blobs that were not read here: fetch them soon, if they have to be here.
 
-        Those that were never here are being fetched anyway.
+        Those that were never here are being fetched anyway, and some came a moment after somebody
+        asked for them, with the entry that names them.
         """
         if self.missing < 0:
             return
-        for digest in digests:
+        for digest in self._replica.host.disk.missing(digests):
             if digest not in self.damaged and self._replica.tree.is_needed(digest):
                 log.error("the blob %s is damaged on the disk, or gone", digest.hex())
                 self.damaged.add(digest)
