@@ -36,6 +36,7 @@ INLINE_PADDING = 64
 POSITION_MIN = 16  # smaller cookies are left to the caller, for "." and ".."
 POSITION_END = 1 << 63
 _POSITION_BITS = 63
+_POSITIONS_MAX = 16  # remembered for each directory
 _CONTEXT = b"blocktree directory names 1"
 
 
@@ -56,7 +57,7 @@ class Directory:
     writer broke that; `size` is the load, and fixes `count`; an inline directory is all loaded.
     """
 
-    __slots__ = ("_buckets", "_changed", "_names_key", "count", "size")
+    __slots__ = ("_buckets", "_changed", "_names_key", "_positions", "count", "size")
 
     def __init__(self, key: bytes, size: int = 0, inline: bytes = b"") -> None:
         """`key`: the directory's content key. `size` and opened `inline` content of its header.
@@ -65,6 +66,7 @@ class Directory:
             Fault: MALFORMED if the inline content is not a directory's.
         """
         self._names_key = hmac.digest(key, _CONTEXT, "sha256")
+        self._positions: dict[bytes, int] = {}  # of the names asked for last, also by copies
         self.size = size
         self.count = bucket_count(size)
         self._buckets: dict[int, bytes] = {} if self.count else {0: load(inline)}
@@ -77,6 +79,7 @@ class Directory:
         twin = object.__new__(Directory)
         twin._names_key, twin.size, twin.count = self._names_key, self.size, self.count
         twin._buckets, twin._changed = dict(self._buckets), set(self._changed)
+        twin._positions = self._positions
         return twin
 
     # What must be loaded
@@ -203,8 +206,14 @@ class Directory:
     # The table
 
     def _position(self, name: bytes) -> int:
-        digest = hmac.digest(self._names_key, name, "sha256")
-        return max(int.from_bytes(digest[:8]) >> 1, POSITION_MIN)
+        known = self._positions.get(name)  # to make a file asks for its name's ten times
+        if known is None:
+            digest = hmac.digest(self._names_key, name, "sha256")
+            known = max(int.from_bytes(digest[:8]) >> 1, POSITION_MIN)
+            if len(self._positions) >= _POSITIONS_MAX:
+                self._positions.clear()
+            self._positions[name] = known
+        return known
 
     def _range(self, position: int) -> tuple[int, int]:
         """The bucket that a position is in, and the first position behind that bucket."""
