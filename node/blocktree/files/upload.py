@@ -130,7 +130,13 @@ class Uploads:
         self._slots = asyncio.Semaphore(BATCHES_MAX)
 
     def launch(self, batch: Batch, *, put: bool) -> None:
-        """Begin to seal a batch, and to put it; `sealed` and `stored` wait for that."""
+        """Begin to seal a batch, and to put it; `sealed` and `stored` wait for that.
+
+        What is small and put by nobody is sealed when it is waited for: a task for it would cost
+        turns of the loop, and more than the sealing.
+        """
+        if not put and sum(batch.lengths) <= _INLINE_BYTES:
+            return
         work = self._put(batch) if put else self._seal(batch)
         batch.task_puts = put
         batch.task = asyncio.get_running_loop().create_task(work)
