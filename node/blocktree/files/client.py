@@ -31,7 +31,13 @@ from blocktree.wire import Record
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", bound=Record)
-_AGAIN = {Kind.NOT_LEADER, Kind.UNREACHABLE, Kind.NO_QUORUM, Kind.BUSY, Kind.STOPPED}
+AGAIN = {
+    Kind.NOT_LEADER,
+    Kind.UNREACHABLE,
+    Kind.NO_QUORUM,
+    Kind.BUSY,
+    Kind.STOPPED,
+}  # not a refusal
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
 _KEEP_ALIVE_MIN_S, _KEEP_ALIVE_MAX_S = 0.05, 1.0
 PATIENCE_S = 30.0
@@ -117,7 +123,7 @@ class SectorService:
                 target = target or await self._seek(left)
                 return await self._attempt(target, message, answer, min(_ANSWER_S, left))
             except Fault as fault:
-                if fault.kind not in _AGAIN:
+                if fault.kind not in AGAIN:
                     raise
                 moved = self._learn(target, fault)  # also for the next request
                 if self.clock() + pause > end:

@@ -5,13 +5,15 @@ and one answer. Nobody waits for company: the turn of the loop would have passed
 
 A transaction happens as a whole or not at all. A joint one that is refused has changed nothing, and
 each part of it is committed by itself then: everybody gets what he would have got alone. When the
-outcome is open it is open for all parts.
+outcome is open it is open for all parts. A part may wait until another's lease is given back; two
+clients whose joint transactions need each other's leases wait until those run out, within a second.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from blocktree.fault import Fault, Kind
+from blocktree.fault import Fault
+from blocktree.files.client import AGAIN
 from blocktree.files.commit import NewVersion, light_bytes
 from blocktree.names import FileId
 from blocktree.sectors.header import SignedHeader
@@ -20,7 +22,6 @@ CHANGES_MAX = 64  # in one joint transaction
 BYTES_MAX = 256 << 10  # of blobs that ride along with it
 
 Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
-_OPEN = {Kind.NOT_LEADER, Kind.UNREACHABLE, Kind.NO_QUORUM, Kind.BUSY, Kind.STOPPED}
 
 
 class _Group:
@@ -77,7 +78,7 @@ class Joint:
         try:
             signed = await asyncio.shield(group.task)
         except Fault as fault:
-            if fault.kind in _OPEN:
+            if fault.kind in AGAIN:
                 raise
         else:
             return signed[ours]
