@@ -311,8 +311,8 @@ def uploads_are_never_dropped(patch: pytest.MonkeyPatch) -> None:
 def blobs_are_deleted_before_they_are_no_longer_named(patch: pytest.MonkeyPatch) -> None:
     doom = Sweeper._doom
 
-    def hasty(self: Sweeper, key: bytes, header: Any, digests: Sequence[Digest]) -> None:
-        doom(self, key, header, digests)
+    def hasty(self: Sweeper, walk: Any, digests: Sequence[Digest]) -> None:
+        doom(self, walk, digests)
         self._disk.delete_blobs(digests)
         self._disk.sync()
 

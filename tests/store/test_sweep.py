@@ -3,15 +3,19 @@
 import asyncio
 import os
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as File
 
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import ROOT_INO
+from blocktree.files.volume import ROOT_INO, Changes
 from blocktree.names import Digest, FileId
 from blocktree.node import Node
-from blocktree.sectors.header import load_header
+from blocktree.sectors.check import tree_of
+from blocktree.sectors.difference import Difference
+from blocktree.sectors.header import Header, load_header
+from blocktree.sectors.pages import Tree
 from blocktree.store.owners import OWNER_PREFIX, SWEEP_PREFIX, owner_key, read_dropped
 from blocktree.store.sweep import Sweeper
 from files.test_real_nodes import laptop
@@ -123,3 +127,84 @@ def lose_pages(node: Node) -> None:
         if header.size > header.sector_size:  # its root is a page
             overlay.delete(owner_key(Digest(header.root)))
             node.disk.delete_blobs([Digest(header.root)])
+
+
+@in_loop
+async def test_what_is_left_of_many_versions_is_what_the_kept_ones_have(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a directory that grew and shrank, and of files with pages over pages."""
+    async with world(tmp_path, 1, SMALL) as place:
+        (node,) = place.nodes.values()
+        sweeper, read = node.store.chores._sweeper, Sweeper._read
+        jobs: list[int] = []
+
+        def counted(self: Sweeper, digests: Sequence[Digest]) -> dict[Digest, bytes | None]:
+            jobs.append(len(digests))
+            return read(self, digests)
+
+        monkeypatch.setattr(Sweeper, "_read", counted)
+        async with laptop(place) as volume:
+            attributes, handle = await volume.create(ROOT_INO, b"f", MINE, os.O_RDWR)
+            for start in range(0, 140_000, 2000):
+                await volume.write(handle, start, os.urandom(2000))
+                await volume.fsync(handle)
+            await volume.setattr(attributes.ino, Changes(size=9000), handle)
+            await volume.release(handle)
+            for number in range(120):
+                name = b"%d" % number + b"n" * 60
+                _, handle = await volume.create(ROOT_INO, name, MINE, os.O_RDWR)
+                await volume.write(handle, 0, os.urandom(3000))
+                await volume.fsync(handle)
+                await volume.release(handle)
+            for number in range(0, 120, 3):
+                await volume.unlink(ROOT_INO, b"%d" % number + b"n" * 60)
+        monkeypatch.setattr(Sweeper, "sweep", sweep_all(jobs))
+        await node.store.chores.checkpoints.write()
+        await sweeper.sweep()
+        await node.store.chores.checkpoints.write()
+        while await sweeper.purge():
+            pass
+        kept = {Digest(key[1:]) for key, _ in owned(node)}
+        assert kept == named(node)
+        assert node.disk.missing(kept) == []
+        assert sweeper.deleted > 200
+        assert len(jobs) < 20, jobs
+
+
+def sweep_all(jobs: list[int]) -> Callable[[Sweeper], Awaitable[int]]:
+    once = Sweeper.sweep
+
+    async def sweep(self: Sweeper) -> int:
+        jobs.clear()
+        total = 0
+        while some := await once(self):
+            total += some
+        return total
+
+    return sweep
+
+
+def owned(node: Node) -> list[tuple[bytes, bytes]]:
+    return list(node.store.replica.tree.overlay.items(OWNER_PREFIX, b"", 10_000))
+
+
+def named(node: Node) -> set[Digest]:
+    """Every sector and page of every version that is kept."""
+    tree = node.store.replica.tree
+    found: set[Digest] = set()
+    for key, row in tree.overlay.items(b"h", b"", 10_000):
+        for encoded in (row, *tree.history(FileId(key[1:]), 0, 100)):
+            found |= parts_of(node, load_header(encoded).header)
+    for key, _ in tree.overlay.items(b"d", b"", 10_000):
+        for encoded in tree.history(FileId(key[1:]), 0, 100):
+            found |= parts_of(node, load_header(encoded).header)
+    return found
+
+
+def parts_of(node: Node, header: Header) -> set[Digest]:
+    walk, found = Difference(tree_of(header), Tree()), set[Digest]()
+    while wanted := walk.missing():
+        pages = {digest: bytes(node.disk.read_blob(digest, verify=True)) for digest in wanted}
+        found |= {digest for _, digest in walk.feed(pages)}
+    return found | {digest for _, digest in walk.feed({})}

@@ -12,11 +12,17 @@ repeated without harm. A page of its successor that is gone says nothing: a node
 may have the one and not the other. Then the oldest version that is kept takes the successor's
 place: what is in the dropped version and in any that is kept is in that one, or was introduced
 again later.
+
+Versions are compared many at a time, for a directory has one more with each name: neighbours share
+pages, and handing a page to a thread to be read costs more than the comparison.
 """
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from blocktree.disk import Disk
@@ -35,6 +41,8 @@ log = logging.getLogger(__name__)
 
 VERSIONS_MAX = 64  # swept in one go
 NOTES_MAX = 1024  # purged in one go
+_PAGES_MAX = 256  # read in one go
+_TURN = 4  # versions compared in one turn of the loop
 _DELETE_MAX = 4096
 _GONE = hashlib.sha256(b"blocktree: swept before").digest()  # the only slot of a page that is gone
 
@@ -45,6 +53,17 @@ def _tree(encoded: bytes) -> Tree:
 
 class _SuccessorGoneError(Exception):
     """A page of the version that a dropped one is compared with is not here, and not to come."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One dropped version's comparison with another, as far as it came."""
+
+    key: bytes  # of its row
+    header: Header
+    difference: Difference
+    of_oldest: bool = False  # the other version is the oldest that is kept, not the successor
+    pages: list[Digest] = field(default_factory=list)  # that go, upper ones first
 
 
 class Sweeper:
@@ -79,20 +98,10 @@ class Sweeper:
         todo = [(key, row) for key, row in rows if key not in self._done | self._later]
         if not todo:
             self._later.clear()
+        walks = deque([_begun(key, row) for key, row in todo[:VERSIONS_MAX]])
         swept = 0
-        for key, row in todo[:VERSIONS_MAX]:
-            try:
-                await self._version(key, row)
-            except Fault as fault:
-                if fault.kind is not Kind.NOT_FOUND:
-                    raise
-                log.debug("a sweep waits for a page that is not here: %s", fault)
-                self._missed([Digest(bytes.fromhex(fault.path))])
-                self._later.add(key)
-                continue
-            self._tree.owners.swept(key)
-            self._done.add(key)
-            swept += 1
+        while walks:
+            swept += await self._advance(walks)
         return swept
 
     async def purge(self) -> int:
@@ -112,16 +121,42 @@ class Sweeper:
             self._purged.add(key)
         return self.deleted - before
 
-    async def _version(self, key: bytes, row: bytes) -> None:
-        dropped = read_dropped(row)
-        header = load_header(dropped.old, exact=False).header
-        try:
-            await self._compare(key, header, _tree(dropped.successor))
-        except _SuccessorGoneError:
+    async def _advance(self, walks: deque[_Walk]) -> int:
+        """Read pages for some walks and go on with these; how many came to their end."""
+        some: list[_Walk] = []
+        wanted: dict[Digest, None] = {}
+        while walks and len(wanted) < _PAGES_MAX:
+            walk = walks.popleft()
+            some.append(walk)
+            wanted.update(dict.fromkeys(walk.difference.missing()))
+        found = await run(self._crew, partial(self._read, tuple(wanted))) if wanted else {}
+        swept = 0
+        for number, walk in enumerate(some):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
             try:
-                await self._compare(key, header, self._oldest(header))
-            except _SuccessorGoneError:  # rather some waste than a loss
-                log.warning("version %d of %s stays", header.version, header.file.hex())
+                if not self._compare(walk, found):
+                    walks.append(walk)
+                    continue
+            except Fault as fault:
+                if fault.kind is not Kind.NOT_FOUND:
+                    raise
+                log.debug("a sweep waits for a page that is not here: %s", fault)
+                self._missed([Digest(bytes.fromhex(fault.path))])
+                self._later.add(walk.key)
+                continue
+            except _SuccessorGoneError:
+                if not walk.of_oldest:
+                    other = self._oldest(walk.header)
+                    again = Difference(tree_of(walk.header), other)
+                    walks.append(_Walk(walk.key, walk.header, again, of_oldest=True))
+                    continue
+                # rather some waste than a loss
+                log.warning("version %d of %s stays", walk.header.version, walk.header.file.hex())
+            self._tree.owners.swept(walk.key)
+            self._done.add(walk.key)
+            swept += 1
+        return swept
 
     def _oldest(self, header: Header) -> Tree:
         """The oldest version of a file that is kept."""
@@ -131,20 +166,43 @@ class Sweeper:
         current = self._tree.header(header.file)
         return Tree() if current is None else tree_of(current.header)
 
-    async def _compare(self, key: bytes, header: Header, other: Tree) -> None:
-        """Give up what a dropped version has and another has not."""
-        walk = Difference(tree_of(header), other)
-        pages: list[Digest] = []
-        while wanted := walk.missing():
-            found = await run(self._crew, partial(self._read, wanted, walk.of_other()))
-            gone = walk.feed(found)
-            pages += [digest for level, digest in gone if level]
-            self._doom(key, header, [digest for level, digest in gone if not level])
-        self._doom(key, header, [digest for _, digest in walk.feed({})])
-        self._doom(key, header, pages[::-1])
+    def _compare(self, walk: _Walk, found: Mapping[Digest, bytes | None]) -> bool:
+        """Give up what a dropped version has and the other has not; whether that is all of it.
 
-    def _read(self, digests: Sequence[Digest], needed: Container[Digest]) -> dict[Digest, bytes]:
+        Raises:
+            Fault: NOT_FOUND for a page that should be here: repair comes first.
+            _SuccessorGoneError: for a page of the other version that is not to come.
+        """
+        difference = walk.difference
+        if wanted := difference.missing():
+            pages = self._pages(wanted, difference.of_other(), found)
+            gone = difference.feed(pages)
+            walk.pages += [digest for level, digest in gone if level]
+            self._doom(walk, [digest for level, digest in gone if not level])
+            if difference.missing():
+                return False
+        self._doom(walk, [digest for _, digest in difference.feed({})])
+        self._doom(walk, walk.pages[::-1])
+        return True
+
+    def _pages(
+        self, wanted: Sequence[Digest], of_other: set[Digest], found: Mapping[Digest, bytes | None]
+    ) -> dict[Digest, bytes]:
         pages = {}
+        for digest in wanted:
+            page = found.get(digest)
+            if page is None:
+                if self._tree.owners.of(digest) is not None:
+                    raise Fault(Kind.NOT_FOUND, "a page is missing", path=digest.hex())
+                if digest in of_other:
+                    raise _SuccessorGoneError
+                page = _GONE
+            pages[digest] = page
+        return pages
+
+    def _read(self, digests: Sequence[Digest]) -> dict[Digest, bytes | None]:
+        """On another thread: pages; None for one that is not to be had here."""
+        pages: dict[Digest, bytes | None] = {}
         for digest in digests:
             try:
                 page = bytes(self._disk.read_blob(digest))
@@ -152,18 +210,14 @@ class Sweeper:
             except Fault as fault:
                 if fault.kind not in (Kind.NOT_FOUND, Kind.DAMAGED):
                     raise
-                if (
-                    self._tree.owners.of(digest) is not None
-                ):  # it should be here: repair comes first
-                    raise Fault(Kind.NOT_FOUND, "a page is missing", path=digest.hex()) from None
-                if digest in needed:
-                    raise _SuccessorGoneError from None
-                page = _GONE
-            pages[digest] = page
+                pages[digest] = None
+            else:
+                pages[digest] = page
         return pages
 
-    def _doom(self, key: bytes, header: Header, digests: Sequence[Digest]) -> None:
+    def _doom(self, walk: _Walk, digests: Sequence[Digest]) -> None:
         """Give up those that belong to this file and were not introduced again later."""
+        header = walk.header
         for start in range(0, len(digests), _DELETE_MAX):
             mine = []
             for digest in digests[start : start + _DELETE_MAX]:
@@ -171,4 +225,10 @@ class Sweeper:
                 if owner and owner.file == header.file and owner.version <= header.version:
                     mine.append(digest)
             if mine:
-                self._tree.owners.doom(key, mine)
+                self._tree.owners.doom(walk.key, mine)
+
+
+def _begun(key: bytes, row: bytes) -> _Walk:
+    dropped = read_dropped(row)
+    header = load_header(dropped.old, exact=False).header
+    return _Walk(key, header, Difference(tree_of(header), _tree(dropped.successor)))
