@@ -16,7 +16,8 @@ from blocktree.names import Digest
 from blocktree.sectors.check import read_transaction
 from blocktree.sectors.header import SignedHeader, sign_header
 from blocktree.store.messages import Commit
-from files.memory_store import MemoryStore, client
+from files.memory_store import MemoryStore
+from files.test_two_clients import run as run_two
 from files.test_volume import get, put, run
 from sectors.house import ANNA, file_id, fresh
 
@@ -170,11 +171,7 @@ def test_files_that_are_closed_at_the_same_time_are_one_commit() -> None:
 
 
 def test_one_of_them_that_somebody_changed_meanwhile_keeps_nobody() -> None:
-    async def play() -> None:
-        store = MemoryStore()
-        one, two = client(store, "one"), client(store, "two")
-        await one.start()
-        await two.start()
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
         files = [await put(one, b"%d" % n, b"old") for n in range(5)]
         other = (await two.lookup(ROOT_INO, b"3")).ino
         handles = [await one.open(ino, os.O_RDWR) for ino in files]
@@ -185,10 +182,8 @@ def test_one_of_them_that_somebody_changed_meanwhile_keeps_nobody() -> None:
         for ino in files:
             assert await get(one, ino) == b"new"
         assert await get(two, other) == b"new"
-        await one.close()
-        await two.close()
 
-    asyncio.run(play())
+    run_two(scene)
 
 
 def test_a_right_that_lacks_for_one_is_told_to_that_one() -> None:

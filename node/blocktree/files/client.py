@@ -31,13 +31,8 @@ from blocktree.wire import Record
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", bound=Record)
-AGAIN = {
-    Kind.NOT_LEADER,
-    Kind.UNREACHABLE,
-    Kind.NO_QUORUM,
-    Kind.BUSY,
-    Kind.STOPPED,
-}  # not a refusal
+# What is not a refusal: the request is sent again, and its outcome is open.
+AGAIN = {Kind.NOT_LEADER, Kind.UNREACHABLE, Kind.NO_QUORUM, Kind.BUSY, Kind.STOPPED}
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
 _KEEP_ALIVE_MIN_S, _KEEP_ALIVE_MAX_S = 0.05, 1.0
 PATIENCE_S = 30.0

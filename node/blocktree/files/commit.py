@@ -154,14 +154,11 @@ def _change(version: NewVersion, signed: SignedHeader | None) -> Change:
 
 def light_bytes(versions: Sequence[NewVersion]) -> int | None:
     """How many bytes of blobs ride along with these; None if any are put ahead."""
-    size = 0
-    for version in versions:
-        for batch in version.batches:
-            if batch.task_puts or batch.stored:
-                return None
-            size += sum(batch.lengths)
-        size += sum(map(len, version.pages.values()))
-    return size
+    batches = [batch for version in versions for batch in version.batches]
+    if any(batch.goes_ahead for batch in batches):
+        return None
+    pages = [len(page) for version in versions for page in version.pages.values()]
+    return sum(batch.size for batch in batches) + sum(pages)
 
 
 def _riders(
@@ -174,10 +171,9 @@ def _riders(
         room, loose = RIDE_BYTES_MAX, pages
     riding, rest = [], []
     for batch in batches:
-        size = sum(batch.lengths)
-        if batch.task_puts or batch.stored or size > room:
+        if batch.goes_ahead or batch.size > room:
             rest.append(batch)
         else:
             riding.append(batch)
-            room -= size
+            room -= batch.size
     return riding, rest, loose

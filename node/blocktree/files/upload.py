@@ -72,9 +72,19 @@ class Batch:
         self.task: asyncio.Task[None] | None = None  # seals, and puts if it was launched to
         self.sent = [Sent(self, slot, len(c)) for slot, c in enumerate(self.contents)]
 
+    @property
+    def size(self) -> int:
+        """Bytes of `body`, once it is sealed."""
+        return sum(self.lengths)
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Whether it does not ride along with its commit: it is at the service, or on its way."""
+        return self.task_puts or self.stored
+
     def seal(self) -> None:
         """Fill `body`; runs in a thread."""
-        body = bytearray(sum(self.lengths))
+        body = bytearray(self.size)
         view, start = memoryview(body), 0
         digests, nonces = [], []
         for index, content, length in zip(self.indexes, self.contents, self.lengths, strict=True):
@@ -135,7 +145,7 @@ class Uploads:
         What is small and put by nobody is sealed when it is waited for: a task for it would cost
         turns of the loop, and more than the sealing.
         """
-        if not put and sum(batch.lengths) <= _INLINE_BYTES:
+        if not put and batch.size <= _INLINE_BYTES:
             return
         work = self._put(batch) if put else self._seal(batch)
         batch.task_puts = put
@@ -189,7 +199,7 @@ class Uploads:
             await asyncio.wait([batch.task])
             if batch.digests:
                 return
-        if sum(batch.lengths) <= _INLINE_BYTES:
+        if batch.size <= _INLINE_BYTES:
             batch.seal()
         else:
             loop = asyncio.get_running_loop()

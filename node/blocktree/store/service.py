@@ -120,11 +120,13 @@ class SectorStore:
             except Fault:
                 roster = self.replica.tree.roster
                 roster.check_read()
-                early = "this node still reads its log" if not self.replica.knows_term else ""
-                early = early or ("" if len(roster) else "the tree has just begun")
-                if early:
-                    raise Fault(Kind.BUSY, early, next_step="try again") from None
-                raise
+                if not self.replica.knows_term:
+                    what = "this node still reads its log"
+                elif not len(roster):
+                    what = "the tree has just begun"
+                else:
+                    raise
+                raise Fault(Kind.BUSY, what, next_step="try again") from None
             self._writers[identity.acts_for] = writer
         return writer
 

@@ -123,19 +123,19 @@ class Sweeper:
 
     async def _advance(self, walks: deque[_Walk]) -> int:
         """Read pages for some walks and go on with these; how many came to their end."""
-        some: list[_Walk] = []
+        some: list[tuple[_Walk, list[Digest]]] = []
         wanted: dict[Digest, None] = {}
         while walks and len(wanted) < _PAGES_MAX:
             walk = walks.popleft()
-            some.append(walk)
-            wanted.update(dict.fromkeys(walk.difference.missing()))
+            some.append((walk, walk.difference.missing()))
+            wanted.update(dict.fromkeys(some[-1][1]))
         found = await run(self._crew, partial(self._read, tuple(wanted))) if wanted else {}
         swept = 0
-        for number, walk in enumerate(some):
+        for number, (walk, pages) in enumerate(some):
             if number % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             try:
-                if not self._compare(walk, found):
+                if not self._compare(walk, pages, found):
                     walks.append(walk)
                     continue
             except Fault as fault:
@@ -166,7 +166,9 @@ class Sweeper:
         current = self._tree.header(header.file)
         return Tree() if current is None else tree_of(current.header)
 
-    def _compare(self, walk: _Walk, found: Mapping[Digest, bytes | None]) -> bool:
+    def _compare(
+        self, walk: _Walk, wanted: Sequence[Digest], found: Mapping[Digest, bytes | None]
+    ) -> bool:
         """Give up what a dropped version has and the other has not; whether that is all of it.
 
         Raises:
@@ -174,7 +176,7 @@ class Sweeper:
             _SuccessorGoneError: for a page of the other version that is not to come.
         """
         difference = walk.difference
-        if wanted := difference.missing():
+        if wanted:
             pages = self._pages(wanted, difference.of_other(), found)
             gone = difference.feed(pages)
             walk.pages += [digest for level, digest in gone if level]
