@@ -10,8 +10,11 @@ A scenario reads as a transcript::
 Run `pytest --rewrite` to accept new output, then read the diff before committing it.
 """
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 Play = Callable[[str], str]
 
@@ -22,7 +25,9 @@ def replay(path: Path, play: Play, *, rewrite: bool) -> None:
     actual = "\n\n".join(_answer(block, play) for block in source.strip().split("\n\n")) + "\n"
     if rewrite:
         path.write_text(actual)
-    assert actual == source, f"{path} differs; run pytest --rewrite and read the diff"
+    if actual != source:
+        told = difflib.unified_diff(source.splitlines(), actual.splitlines(), "written", "now")
+        pytest.fail("\n".join([f"{path} differs; run pytest --rewrite and read it:", *told]))
 
 
 def _answer(block: str, play: Play) -> str:

@@ -16,6 +16,9 @@ from blocktree.keys import MemberKind, new_credential, user_path
 from blocktree.names import Address, Path, join
 from blocktree.store.place_messages import (
     HEARTBEAT_S,
+    Forget,
+    Forgotten,
+    GetState,
     KeepState,
     KeptState,
     Providers,
@@ -100,6 +103,20 @@ async def test_a_holder_that_cannot_renew_stops_before_another_starts(tmp_path: 
         with pytest.raises(Fault) as moved:
             gate.runtime.places.at(attic, epoch)
         assert moved.value.kind is Kind.MOVED
+
+
+@in_loop
+async def test_what_was_kept_is_forgotten_also_while_its_holder_leaves(tmp_path: File) -> None:
+    async with world(tmp_path) as tree:
+        ann = await townsman(tree, "laptop")
+        attic, registrar = tree.path("attic"), ann.paths.registrar
+        await ann.runtime.spawn("attic", Adder("ann"))
+        for _ in range(5):
+            epoch = await registrar.hold(attic, "attic")
+            await ann.client.ask_places(KeepState(attic, epoch, 1, b"kept"), KeptState)
+            forgetting = ann.client.ask_places(Forget(attic), Forgotten)
+            await asyncio.gather(registrar.withdraw(attic), forgetting)
+            assert (await ann.client.ask_places(GetState(attic), KeptState)).serial == 0
 
 
 @in_loop

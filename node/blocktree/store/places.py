@@ -17,7 +17,7 @@ from blocktree.keys import Identity, MemberKind
 from blocktree.names import FileId, Path, PrincipalId, components, is_within, join, parent
 from blocktree.sectors.claims import SESSION_BYTES, Claim, Holding, Keep, Release, fenced
 from blocktree.sectors.places import Publish, check_place, need_write
-from blocktree.sectors.transaction import Command
+from blocktree.sectors.transaction import Command, Outcome
 from blocktree.store.contracts import PLACES
 from blocktree.store.leadership import Leadership
 from blocktree.store.place_messages import (
@@ -50,7 +50,7 @@ from blocktree.store.place_messages import (
     Withdrawn,
 )
 from blocktree.store.reads import confirm
-from blocktree.store.registry import nearest
+from blocktree.store.registry import Registry, nearest
 from blocktree.store.steward import is_to_run, run_list
 from blocktree.wire import encode
 
@@ -165,10 +165,15 @@ class PlacesActor(Actor):
     async def _forget(self, message: Forget, principal: PrincipalId) -> Forgotten:
         leadership = await self._confirmed()
         path = self._check(message.path, principal)
+        if is_to_run(self._replica.tree.sectors, path):
+            raise Fault(Kind.CONFLICT, "an actor is to run there", path=path)
         held = self._replica.tree.sectors.holding(path)
         if held is not None and leadership.registry.alive(path, self._clock()):
             raise Fault(Kind.BUSY, "its holder has not stopped yet", path=path)
-        await self._propose(Release(path, held.epoch if held else 0, forget=True))
+        command = Release(path, held.epoch if held else 0, forget=True)
+        outcome = await self._change(leadership.registry, command, same=held is None)
+        if (fault := outcome.fault()) is not None:
+            raise fault
         return Forgotten()
 
     async def _volunteer(self, message: Volunteer, identity: Identity) -> Volunteered:
@@ -226,22 +231,16 @@ class PlacesActor(Actor):
             if not registry.extend(path, now):
                 raise Fault(Kind.BUSY, "it is just being given to somebody", path=path)
             return Registered(LEASED_MS, held.epoch)
-        registry.begin(path, now, same=held is None)
-        try:
-            command = Claim(
-                path,
-                principal,
-                process,
-                message.actor,
-                message.session,
-                held.epoch if held else 0,
-                self._replica.host.now_ns(),
-            )
-            proposed = self._service.commits.propose(command)
-        except BaseException:
-            registry.decided(path, self._clock())
-            raise
-        outcome = await proposed  # `Registry.decided` is told when it is applied
+        command = Claim(
+            path,
+            principal,
+            process,
+            message.actor,
+            message.session,
+            held.epoch if held else 0,
+            self._replica.host.now_ns(),
+        )
+        outcome = await self._change(registry, command, same=held is None)
         if (fault := outcome.fault()) is not None:
             raise fault
         await self._sole(leadership, path, outcome.index)
@@ -284,14 +283,22 @@ class PlacesActor(Actor):
         registry.withdraw(message.session, path)
         held = self._replica.tree.sectors.holding(path)
         if held is not None and held.session == message.session:
-            registry.begin(path, self._clock(), same=True)
-            try:
-                proposed = self._service.commits.propose(Release(path, held.epoch))
-            except BaseException:
-                registry.decided(path, self._clock())
-                raise
-            await proposed
+            await self._change(registry, Release(path, held.epoch), same=True)
         return Withdrawn()
+
+    async def _change(self, registry: Registry, command: Claim | Release, *, same: bool) -> Outcome:
+        """Propose another holder of a path, or none.
+
+        Raises:
+            Fault: as `Registry.begin`; as proposing.
+        """
+        registry.begin(command.path, self._clock(), same=same)
+        try:
+            proposed = self._service.commits.propose(command)
+        except BaseException:
+            registry.decided(command.path, self._clock())
+            raise
+        return await proposed  # `Registry.decided` is told when it is applied
 
     async def _resolve(self, message: Resolve, asker: Path) -> Providers:
         leadership = await self._confirmed()
