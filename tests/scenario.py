@@ -14,8 +14,6 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 Play = Callable[[str], str]
 
 
@@ -27,7 +25,7 @@ def replay(path: Path, play: Play, *, rewrite: bool) -> None:
         path.write_text(actual)
     if actual != source:
         told = difflib.unified_diff(source.splitlines(), actual.splitlines(), "written", "now")
-        pytest.fail("\n".join([f"{path} differs; run pytest --rewrite and read it:", *told]))
+        raise AssertionError(f"{path} differs (pytest --rewrite accepts it):\n" + "\n".join(told))
 
 
 def _answer(block: str, play: Play) -> str:
