@@ -4,12 +4,16 @@
     tools/bench_idle.py [--seconds 60] [--json]
 
 Memory is the resident set (VmRSS), CPU is user and system time of each process over the interval,
-start is from the fork to the moment the node answers.
+start is from the fork to the moment the node answers, wakings are those of all its threads.
+What a waking costs is the machine's matter, so two peers idle in the same interval: three members
+of etcd, if it is there, and an empty asyncio loop that wakes 20 times a second.
 """
 
 import argparse
+import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +21,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from commit_peers import Etcd, stop_all
+
 ROOT = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
+EMPTY_LOOP = """
+import asyncio
+async def main():
+    while True:
+        await asyncio.sleep(0.05)
+asyncio.run(main())
+"""
 
 
 def bt(state: Path, *arguments: str) -> str:
@@ -44,32 +57,60 @@ def resident_mib(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def wakings(pid: int) -> int:
+    """How often threads of a process have waited for something, and were woken."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/status")
+    lines = [line for task in tasks for line in task.read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_"))
+
+
+def watch(pids: list[int], seconds: float) -> list[dict[str, Any]]:
+    """What each process costs while nothing happens."""
+    before = [(cpu_seconds(pid), wakings(pid)) for pid in pids]
+    time.sleep(seconds)
+    after = [(cpu_seconds(pid), wakings(pid)) for pid in pids]
+    return [
+        {
+            "resident_mib": round(resident_mib(pid), 1),
+            "core_percent": round(100 * (cpu - cpu_before) / seconds, 2),
+            "wakings_per_s": round((woken - woken_before) / seconds, 1),
+        }
+        for pid, (cpu_before, woken_before), (cpu, woken) in zip(pids, before, after, strict=True)
+    ]
+
+
 def measure(seconds: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bench-idle-") as folder:
         state = Path(folder) / "state"
+        etcd = Etcd(Path(folder))
+        loop = subprocess.Popen([sys.executable, "-c", EMPTY_LOOP])
         try:
             bt(state, "up", "--sim", "3", "--bare")
             bt(state, "sim", "kill", "sim-3")
             begun = time.monotonic()
             bt(state, "sim", "start", "sim-3")
             start = time.monotonic() - begun
+            if shutil.which("etcd"):
+                asyncio.run(etcd.start())
             time.sleep(10)
             nodes = json.loads(bt(state, "sim", "ls", "--json"))["nodes"]
-            before = {node["pid"]: cpu_seconds(node["pid"]) for node in nodes}
-            time.sleep(seconds)
-            return [
-                {
-                    "node": node["name"],
-                    "role": node["role"],
-                    "start_s": start if node["name"] == "sim-3" else None,
-                    "resident_mib": round(resident_mib(node["pid"]), 1),
-                    "core_percent": round(
-                        100 * (cpu_seconds(node["pid"]) - before[node["pid"]]) / seconds, 2
-                    ),
-                }
+            starts = {"sim-3": start}
+            rows = [
+                (node["pid"], node["name"], node["role"], starts.get(node["name"]))
                 for node in nodes
             ]
+            rows += [
+                (server.pid, f"etcd-{number}", "peer", None)
+                for number, server in enumerate(etcd.servers)
+            ]
+            rows.append((loop.pid, "loop", "empty", None))
+            costs = watch([row[0] for row in rows], seconds)
+            return [
+                {"node": name, "role": role, "start_s": started, **cost}
+                for (_, name, role, started), cost in zip(rows, costs, strict=True)
+            ]
         finally:
+            stop_all([*etcd.servers, loop])
             bt(state, "down", "--purge", "--yes", "home")
 
 
@@ -80,14 +121,14 @@ def main() -> None:
     options = parser.parse_args()
     rows = measure(options.seconds)
     if options.json:
-        print(json.dumps({"schema": "bench.idle/1", "nodes": rows}, indent=2))
+        print(json.dumps({"schema": "bench.idle/2", "nodes": rows}, indent=2))
         return
-    print(f"{'node':8} {'role':10} {'start':>8} {'memory':>10} {'of a core':>10}")
+    print(f"{'node':8} {'role':10} {'start':>8} {'memory':>10} {'of a core':>10} {'wakings':>10}")
     for row in rows:
         start = f"{row['start_s']:.2f} s" if row["start_s"] else ""
-        memory = f"{row['resident_mib']} MiB"
         print(
-            f"{row['node']:8} {row['role']:10} {start:>8} {memory:>10} {row['core_percent']:>8} %"
+            f"{row['node']:8} {row['role']:10} {start:>8} {row['resident_mib']:>6} MiB"
+            f" {row['core_percent']:>8} % {row['wakings_per_s']:>8}/s"
         )
 
 

@@ -5,6 +5,7 @@ sockets, and discovery in network namespaces.
 """
 
 from blocktree.link.announcement import Found
+from blocktree.link.beat import beat
 from blocktree.link.discovery import Discovery
 from blocktree.link.endpoint import DEFAULT_PORT, join_endpoint, split_endpoint
 from blocktree.link.frames import Failure, Hello, Lane
@@ -28,6 +29,7 @@ __all__ = [
     "Listener",
     "Side",
     "Source",
+    "beat",
     "dial",
     "join_endpoint",
     "listen",

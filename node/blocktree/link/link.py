@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
+from blocktree.link.beat import until_beat
 from blocktree.link.frames import Bundle, Failure, Lane
 from blocktree.link.limits import BULK_LIMITS, CONTROL_LIMITS
 from blocktree.wire import BODY_MAX, HEAD_MAX, Body, FrameReader, decode, encode, encode_frame
@@ -120,7 +121,7 @@ class Link(asyncio.BufferedProtocol):
         self._limits = BULK_LIMITS if lane is Lane.BULK else CONTROL_LIMITS
         self._transport.set_write_buffer_limits(high=self._limits.write_high)
         self._reader.widen(HEAD_MAX, BODY_MAX, self._limits.buffer_bytes)
-        self._tick_timer = self._loop.call_later(self._limits.tick_s, self._tick)
+        self._tick_timer = self._loop.call_later(self._until_tick(), self._tick)
 
     def send(self, head: bytes, body: Body = b"") -> None:
         """Queue one frame; it leaves in this turn of the event loop or at its end.
@@ -366,8 +367,11 @@ class Link(asyncio.BufferedProtocol):
         for start in range(0, len(piece), _SLICE_BYTES):
             self._transport.write(piece[start : start + _SLICE_BYTES])
 
+    def _until_tick(self) -> float:
+        return until_beat(self._loop.time(), self._limits.tick_s)
+
     def _tick(self) -> None:
-        self._tick_timer = self._loop.call_later(self._limits.tick_s, self._tick)
+        self._tick_timer = self._loop.call_later(self._until_tick(), self._tick)
         if not self._spoke:
             self._transport.write(_STILL_HERE)
         self._spoke = False

@@ -14,6 +14,7 @@ from blocktree.actors import Actor, Address, Call, plays, receives
 from blocktree.caps import Right
 from blocktree.contract import Contract, Role, State, answers, mirror
 from blocktree.fault import Fault, Kind
+from blocktree.link import beat
 from blocktree.names import FileId, Path, TreeId, parent
 from blocktree.sectors.claims import Holding
 from blocktree.services.code import load
@@ -120,7 +121,7 @@ class Hosting(Actor):
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
             if not self._wards and not self._state.sectors.actors():
                 continue
             given = self._given()
@@ -139,7 +140,7 @@ class Hosting(Actor):
                 with contextlib.suppress(Fault):
                     message = Volunteer(self._paths.service.session)
                     await self._paths.service.ask(message, Volunteered, patience_s=_PATIENCE_S)
-            await asyncio.sleep(HEARTBEAT_S)
+            await beat(HEARTBEAT_S)
 
     def _later(self, work: "Coroutine[object, object, None]") -> None:
         task = asyncio.ensure_future(work)

@@ -19,6 +19,7 @@ from functools import partial
 from blocktree.actors import Runtime
 from blocktree.fault import Fault, Kind
 from blocktree.files.client import SectorService
+from blocktree.link import beat
 from blocktree.names import Path
 from blocktree.store.place_messages import (
     HEARTBEAT_S,
@@ -178,7 +179,7 @@ class Registrar:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            await beat(HEARTBEAT_S)
             if not self._entries:
                 continue
             try:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from blocktree.fault import Fault, Kind
+from blocktree.link import beat
 from blocktree.sectors.retention import SECONDS_MAX
 from blocktree.sectors.transaction import Expire
 from blocktree.store.acquaintance import Acquaintance
@@ -84,7 +85,7 @@ class Chores:
     async def _run(self) -> None:
         turn = 0
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await beat(TICK_SECONDS)
             turn += 1
             for every, chore in self._plan:
                 if turn % every == 0:

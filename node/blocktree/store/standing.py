@@ -10,7 +10,7 @@ import contextlib
 import logging
 
 from blocktree.fault import Fault, Kind
-from blocktree.link import Link, Links
+from blocktree.link import Link, Links, beat
 from blocktree.names import Path, PrincipalId
 from blocktree.raft.membership import quorum
 from blocktree.store.replica import Replica
@@ -69,7 +69,7 @@ class Standing:
     async def watch(self) -> Fault:
         """Look again and again; the fault, once this node was removed."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await beat(_LOOK_SECONDS)
             try:
                 await self.check()
             except Fault as fault:
