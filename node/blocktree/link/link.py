@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity
-from blocktree.link.beat import until_beat
+from blocktree.link.beat import Beats
 from blocktree.link.frames import Bundle, Failure, Lane
 from blocktree.link.limits import BULK_LIMITS, CONTROL_LIMITS
 from blocktree.wire import BODY_MAX, HEAD_MAX, Body, FrameReader, decode, encode, encode_frame
@@ -105,7 +105,7 @@ class Link(asyncio.BufferedProtocol):
         self._reading = True
         self._heard = self._spoke = True
         self._silent = 0
-        self._tick_timer: asyncio.TimerHandle | None = None
+        self._beats: Beats | None = None  # once open
 
     def __repr__(self) -> str:
         who = self.peer.path if self._open else "nobody yet"
@@ -121,7 +121,7 @@ class Link(asyncio.BufferedProtocol):
         self._limits = BULK_LIMITS if lane is Lane.BULK else CONTROL_LIMITS
         self._transport.set_write_buffer_limits(high=self._limits.write_high)
         self._reader.widen(HEAD_MAX, BODY_MAX, self._limits.buffer_bytes)
-        self._tick_timer = self._loop.call_later(self._until_tick(), self._tick)
+        self._beats = Beats(self._limits.tick_s, self._tick)
 
     def send(self, head: bytes, body: Body = b"") -> None:
         """Queue one frame; it leaves in this turn of the event loop or at its end.
@@ -367,11 +367,7 @@ class Link(asyncio.BufferedProtocol):
         for start in range(0, len(piece), _SLICE_BYTES):
             self._transport.write(piece[start : start + _SLICE_BYTES])
 
-    def _until_tick(self) -> float:
-        return until_beat(self._loop.time(), self._limits.tick_s)
-
     def _tick(self) -> None:
-        self._tick_timer = self._loop.call_later(self._until_tick(), self._tick)
         if not self._spoke:
             self._transport.write(_STILL_HERE)
         self._spoke = False
@@ -391,8 +387,8 @@ class Link(asyncio.BufferedProtocol):
         if self.closed is not None:
             return
         self.closed = fault
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
+        if self._beats is not None:
+            self._beats.stop()
         waiting, self._waiting = self._waiting, []
         for room in waiting:
             if not room.done():
