@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blocktree.disk import Batch, Disk, Files, Index, Keeper, Limits
-from blocktree.fault import Fault
+from blocktree.disk.commit import Commit
+from blocktree.fault import Fault, Kind
 from blocktree.names import Digest, PrincipalId, TreeId
 from blocktree.raft import Entry, EntryKind, HardState, Membership, NodeId, SnapshotMark
 
@@ -87,6 +88,11 @@ class Truth:
         self.log = index + 1, entries[index + 1 - first :]
         self.logs.append(self.log)
 
+    def checkpointed(self, mark: SnapshotMark) -> None:
+        self.table = self.tables[-1]
+        self.tables = [self.table]
+        self.mark = mark
+
     def synced(self) -> None:
         self.floor = dict(self.blobs)
         self.logs = [self.log]
@@ -100,7 +106,7 @@ class Run:
         self.dice = random.Random(seed)
         self.truth = Truth()
         self.disk = disk
-        self.pending: dict[bytes, bytes | None] = {}
+        self.applied = 0  # no entry up to this one is replaced any more
         self.term = 1
 
     def step(self) -> None:
@@ -114,7 +120,7 @@ class Run:
         ]
         first, entries = truth.log
         last = first + len(entries) - 1
-        low = max(truth.mark.index + 1, first)
+        low = max(self.applied + 1, first)
         begin = dice.randint(max(low, last - 2), last + 1) if dice.random() < 0.2 else last + 1
         if begin <= last:
             self.term += 1
@@ -141,10 +147,17 @@ class Run:
         self.truth.synced()
 
     def checkpoint(self) -> None:
+        changes, mark = self.begin()
+        self.disk.checkpoint(changes, mark)
+        self.truth.checkpointed(mark)
+        self.truth.synced()
+
+    def begin(self) -> tuple[dict[bytes, bytes | None], SnapshotMark]:
+        """What a checkpoint is to write; from here on it may be on the disk."""
         truth, dice = self.truth, self.dice
         first, entries = truth.log
         last = first + len(entries) - 1
-        index = dice.randint(truth.mark.index, max(truth.mark.index, last))
+        index = dice.randint(self.applied, max(self.applied, last))
         term = next((e.term for e in entries if e.index == index), truth.mark.term)
         changes: dict[bytes, bytes | None] = {
             b"k%d" % dice.randint(0, 9): dice.choice([None, dice.randbytes(9)]) for _ in range(3)
@@ -153,11 +166,8 @@ class Run:
         for key in (k for k, v in changes.items() if v is None):
             table.pop(key, None)
         truth.tables = [truth.table, table]
-        self.disk.checkpoint(changes, SnapshotMark(index, term, MEMBERS))
-        truth.table = table
-        truth.tables = [table]
-        truth.mark = SnapshotMark(index, term, MEMBERS)
-        truth.synced()
+        self.applied = index
+        return changes, SnapshotMark(index, term, MEMBERS)
 
     def compact(self) -> None:
         first, entries = self.truth.log
@@ -176,6 +186,58 @@ class Run:
 
     def reclaim(self) -> None:
         self.disk.reclaim(self.dice.choice([5000, 100_000]))
+
+
+class BusyRun(Run):
+    """As `Run`, with other work between the steps of a checkpoint, which may find no room."""
+
+    def __init__(self, disk: Disk, seed: int) -> None:
+        super().__init__(disk, seed)
+        self.under_way: Commit | None = None
+        self.refused = 0
+
+    def step(self) -> None:
+        if self.under_way is not None and self.dice.random() < 0.25:
+            self.dice.choice([self.under_way.write, self.look, self.end])()
+        else:
+            super().step()
+        assert self.disk.missing(self.truth.blobs) == []
+
+    def checkpoint(self) -> None:
+        self.end()
+        self.under_way = self.disk.begin_checkpoint(*self.begin())
+        self.truth.synced()
+
+    def look(self) -> None:
+        """Nobody gets a table of one moment under the mark of another."""
+        commit, truth = self.under_way, self.truth
+        assert commit is not None
+        snapshot = self.disk.snapshot()
+        mark, table = (
+            (commit.mark, truth.tables[-1])
+            if commit.fault is None
+            else (truth.mark, truth.tables[0])
+        )
+        assert (snapshot.mark, dict(snapshot.items())) == (mark, table)
+
+    def compact(self) -> None:
+        self.end()
+        super().compact()
+
+    def end(self) -> None:
+        commit, self.under_way = self.under_way, None
+        if commit is None:
+            return
+        commit.write()
+        try:
+            self.disk.end_checkpoint(commit)
+        except Fault as fault:
+            if fault.kind is not Kind.NO_SPACE:
+                raise
+            self.refused += 1
+            self.truth.tables = self.truth.tables[:1]
+        else:
+            self.truth.checkpointed(commit.mark)
 
 
 def check(disk: Disk, truth: Truth) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles
+from blocktree.disk.index import Space
 from blocktree.disk.segment import segment_name
 from blocktree.disk.simulated import BLOCK
+from blocktree.fault import Fault, Kind
 from disk.rig import (
     KEEPER,
     SMALL,
+    BusyRun,
     Run,
     blob_of,
     check,
@@ -85,10 +88,11 @@ class Cut:
         assert again.read_blob(blob[0], verify=True) == blob[1]
 
 
+@pytest.mark.parametrize("kind", [Run, BusyRun])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_cut_of_a_run_leaves_what_was_acknowledged(seed: int) -> None:
+def test_every_cut_of_a_run_leaves_what_was_acknowledged(seed: int, kind: type[Run]) -> None:
     files, index = SimulatedFiles(), MemoryIndex()
-    run = Run(open_disk(files, index), seed)
+    run = kind(open_disk(files, index), seed)
     cut = Cut(files, index, run, seed)
     files.before = cut.before
     index.on_commit = cut.look
@@ -114,6 +118,34 @@ def test_the_very_first_start_may_be_cut_anywhere() -> None:
     assert len(images) > 6
     for image, known in images:
         Disk.open(image, known, SMALL, KEEPER)
+
+
+def test_what_a_busy_disk_knows_is_what_it_finds_after_a_restart() -> None:
+    refused = 0
+    for seed in range(20):
+        files, index = SimulatedFiles(), MemoryIndex()
+        run, luck = BusyRun(open_disk(files, index), seed), random.Random(seed)
+
+        def crowded(luck: random.Random = luck) -> None:
+            if luck.random() < 0.4:
+                raise Fault(Kind.NO_SPACE, "the disk is full")
+
+        index.on_commit = crowded
+        for _ in range(200):
+            run.step()
+        run.sync()
+        run.end()
+        refused += run.refused
+        index.on_commit = None
+        now, after = run.disk, open_disk(SimulatedFiles(files.everything()), index.copy())
+        check(after, run.truth)
+        assert sorted(after.staged(1 << 31)) == sorted(now.staged(1 << 31))
+        assert after.stats().live == now.stats().live
+        for disk in (now, after):
+            disk.checkpoint({}, run.truth.mark)
+        assert len(index.items(Space.LOG, b"", b"", 1 << 20)) == len(run.truth.log[1])
+        assert after.digests(limit=1 << 20) == now.digests(limit=1 << 20)
+    assert refused > 20
 
 
 @pytest.mark.parametrize("seed", range(8))

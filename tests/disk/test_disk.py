@@ -157,6 +157,19 @@ def test_a_kept_blob_that_is_put_again_stays_kept(reopen: Reopen) -> None:
     assert disk.staged(before=400) == []
 
 
+def test_a_blob_that_was_dropped_put_again_and_kept_is_kept(reopen: Reopen) -> None:
+    disk = reopen()
+    digest, blob = blob_of(b"b" * 500)
+    disk.append(Batch(blobs=[(digest, blob)], stamp=100))
+    disk.checkpoint({}, mark_of(0))
+    disk.delete_blobs([digest])
+    disk.append(Batch(blobs=[(digest, blob)], stamp=300))
+    disk.keep([digest])
+    for here in both(disk, reopen):
+        here.checkpoint({}, mark_of(0))
+        assert here.staged(before=400) == []
+
+
 def test_a_restored_snapshot_replaces_table_and_log(reopen: Reopen) -> None:
     disk = reopen()
     disk.append(Batch(entries=[entry_of(1), entry_of(2)]))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from blocktree.disk import Disk, Space, catalogue, reading, recovery, scan
+from blocktree.disk.log import DiskLog
 from blocktree.disk.reclaim import Reclaimer
 from blocktree.disk.replay import LogReplay
 from blocktree.disk.segment import Place
@@ -31,6 +32,7 @@ from blocktree.store.repair import Repair, Stage
 from blocktree.store.staging import Staging
 from blocktree.store.sweep import Sweeper
 from disk import test_crash, test_damage, test_faults, test_reclaim
+from disk.rig import BusyRun, Run
 from fuzz import test_machines
 from sectors import test_header, test_pages, test_retention, test_state
 from sectors import test_members as test_sector_members
@@ -58,12 +60,12 @@ def nothing(*_: object, **__: object) -> None:
 # disk
 
 
-@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0)
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def a_sync_that_does_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "sync", nothing)
 
 
-@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0)
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def a_segment_is_left_unsynced(patch: pytest.MonkeyPatch) -> None:
     roll, sync = Stream._roll, Stream.sync
 
@@ -75,7 +77,7 @@ def a_segment_is_left_unsynced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stream, "_roll", hasty)
 
 
-@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0)
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def a_new_segments_name_is_not_synced(patch: pytest.MonkeyPatch) -> None:
     roll = Stream._roll
 
@@ -86,17 +88,17 @@ def a_new_segments_name_is_not_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stream, "_roll", forgetful)
 
 
-@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 1)
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 1, Run)
 def emptied_segments_go_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    commit = Table._commit
+    gather = Table._gather
 
-    def eager(self: Table, *arguments: Any) -> None:
-        numbers = set(self._condemned)
-        self._remove_condemned()
+    def eager(self: Table, *arguments: Any) -> Any:
+        numbers = frozenset(self._condemned)
+        self._remove(numbers)
         self._condemned.update(numbers)
-        commit(self, *arguments)
+        return gather(self, *arguments)
 
-    patch.setattr(Table, "_commit", eager)
+    patch.setattr(Table, "_gather", eager)
 
 
 @killed_by(test_faults.test_what_a_full_disk_cut_off_is_not_read_back)
@@ -149,7 +151,46 @@ def rows_of_blobs_are_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(catalogue, "_of_row", lambda _, row: row and catalogue.decode_place(row[:12]))
 
 
-@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0)
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, BusyRun)
+def a_snapshot_is_ahead_of_its_mark(patch: pytest.MonkeyPatch) -> None:
+    snapshot = Table.snapshot
+
+    def hasty(self: Table) -> Any:
+        under_way, self._under_way = self._under_way, None
+        taken = snapshot(self)
+        self._under_way = under_way
+        return taken
+
+    patch.setattr(Table, "snapshot", hasty)
+
+
+@killed_by(test_crash.test_what_a_busy_disk_knows_is_what_it_finds_after_a_restart)
+def where_blobs_lie_is_lost_when_the_index_has_no_room(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(catalogue.Catalogue, "thaw", catalogue.Catalogue.settle)
+
+
+@killed_by(test_crash.test_what_a_busy_disk_knows_is_what_it_finds_after_a_restart)
+def what_changed_during_a_checkpoint_counts_as_written(patch: pytest.MonkeyPatch) -> None:
+    settle = DiskLog.settle
+
+    def careless(self: DiskLog) -> None:
+        settle(self)
+        self._changed.clear()
+
+    patch.setattr(DiskLog, "settle", careless)
+
+
+@killed_by(test_crash.test_what_a_busy_disk_knows_is_what_it_finds_after_a_restart)
+def a_segment_condemned_during_a_checkpoint_goes_with_it(patch: pytest.MonkeyPatch) -> None:
+    remove = Table._remove
+
+    def greedy(self: Table, condemned: frozenset[int]) -> None:
+        remove(self, condemned | frozenset(self._condemned))
+
+    patch.setattr(Table, "_remove", greedy)
+
+
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def replaced_entries_come_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LogReplay, "entry", LogReplay.put)
 

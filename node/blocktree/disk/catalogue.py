@@ -1,11 +1,14 @@
 """Where each blob lies: what changed since the last checkpoint in memory, the rest in the index.
 
-Invariants: the places in memory win over those in the index; a blob has at most one place; the
-usage counts that place. Only the disk's thread changes anything; lookups come from any thread.
+Invariants: the places in memory win over those in the index, those that changed last over those
+that are frozen for a checkpoint under way; a blob has at most one place; the usage counts that
+place. Only the disk's thread changes anything; lookups come from any thread.
 """
 
 import struct
 import zlib
+from collections import ChainMap
+from collections.abc import Mapping
 
 from blocktree.disk.index import Index, Space
 from blocktree.disk.segment import Place, length_of, offset_of, segment_of
@@ -16,6 +19,7 @@ _STAMP = struct.Struct(">I")
 _CRC = struct.Struct(">I")
 _PLACE_SIZE = 12
 _UNKNOWN = Place(-1)
+_Places = dict[Digest, Place | None]
 NOWHERE = Place(0)  # of a damaged blob; segments are numbered from 1
 
 
@@ -35,18 +39,23 @@ class Catalogue:
     def __init__(self, index: Index, usage: Usage) -> None:
         self._index = index
         self._usage = usage
-        self._places: dict[Digest, Place | None] = {}
+        # What changed, and what is frozen: one tuple, so that a reader sees both of one moment.
+        self._layers: tuple[_Places, _Places] = ({}, {})
         self._staged: dict[Digest, int | None] = {}
-        self._refreshed: set[Digest] = set()  # staged again; the index has an older stamp
+        self._frozen_staged: dict[Digest, int | None] = {}
+        self._refreshed: set[Digest] = set()  # the index may have an older stamp of them
         self.damaged: set[Digest] = set()  # found unreadable since the last checkpoint
 
     def find(self, digest: Digest) -> Place | None:
         """Any thread. Where a blob lies, damaged or not.
 
-        The order of the two lookups makes it safe beside a checkpoint, which fills the index
-        before it takes a new dictionary.
+        The order of the lookups makes it safe beside a checkpoint, which fills the index before it
+        drops what was frozen.
         """
-        where = self._places.get(digest, _UNKNOWN)
+        changed, frozen = self._layers
+        where = changed.get(digest, _UNKNOWN)
+        if where is not None and where == _UNKNOWN:
+            where = frozen.get(digest, _UNKNOWN)
         if where is not None and where == _UNKNOWN:
             raw = self._index.get(Space.BLOBS, digest)
             return _of_row(digest, raw)
@@ -54,7 +63,7 @@ class Catalogue:
 
     def find_many(self, digests: list[Digest]) -> list[Place | None]:
         """Any thread. As `find`, asking the index once."""
-        places = self._places
+        places = self._in_memory()
         found = [places.get(digest, _UNKNOWN) for digest in digests]
         unknown = [d for d, where in zip(digests, found, strict=True) if where == _UNKNOWN]
         if not unknown:
@@ -78,13 +87,13 @@ class Catalogue:
         if before is not None:
             self._usage.free(before)
         self._usage.use(where)
-        self._places[digest] = where
+        self._layers[0][digest] = where
         self.damaged.discard(digest)
 
     def stage(self, digest: Digest, stamp: int, *, here_before: bool) -> None:
         """Nothing refers to the blob yet."""
         if here_before and digest not in self._staged:
-            if self._index.get(Space.STAGED, digest) is None:
+            if self.stamp_of(digest) is None:
                 return  # it is kept
             self._refreshed.add(digest)
         self._staged[digest] = stamp
@@ -98,8 +107,9 @@ class Catalogue:
 
     def stamp_of(self, digest: Digest) -> int | None:
         """When a blob was staged; None if it is kept."""
-        if digest in self._staged:
-            return self._staged[digest]
+        for staged in (self._staged, self._frozen_staged):
+            if digest in staged:
+                return staged[digest]
         row = self._index.get(Space.STAGED, digest)
         return None if row is None else int(_STAMP.unpack(row)[0])
 
@@ -108,11 +118,11 @@ class Catalogue:
         where = self.find(digest)
         if where is not None:
             self._usage.free(where)
-        self._places[digest] = NOWHERE
+        self._layers[0][digest] = NOWHERE
 
     def keep_all(self) -> None:
         """Nothing can be known about references: list no blob as staged."""
-        self._staged = {}
+        self._staged, self._frozen_staged = {}, {}
         self._refreshed = set()
 
     def drop(self, digest: Digest) -> Place | None:
@@ -120,15 +130,16 @@ class Catalogue:
         where = self.find(digest)
         if where is not None:
             self._usage.free(where)
-            self._places[digest] = None
+            self._layers[0][digest] = None
             self._staged[digest] = None
-            self._refreshed.discard(digest)
+            self._refreshed.add(digest)
             self.damaged.discard(digest)
         return where
 
     def staged(self, before: int, limit: int) -> list[Digest]:
         """Staged blobs with an older stamp."""
-        found = [d for d, stamp in self._staged.items() if stamp is not None and stamp < before]
+        known = {**self._frozen_staged, **self._staged}
+        found = [d for d, stamp in known.items() if stamp is not None and stamp < before]
         after = b""
         while len(found) < limit:
             rows = self._index.items(Space.STAGED, b"", after, 1024)
@@ -138,14 +149,14 @@ class Catalogue:
             found += [
                 Digest(key)
                 for key, row in rows
-                if key not in self._staged and _STAMP.unpack(row)[0] < before
+                if key not in known and _STAMP.unpack(row)[0] < before
             ]
         return found[:limit]
 
     def after(self, digest: bytes, limit: int) -> list[tuple[Digest, Place]]:
         """Blobs of the last checkpoint that are still here, in order, with their places now."""
         rows = self._index.items(Space.BLOBS, b"", digest, limit)
-        places = self._places
+        places = self._in_memory()
         now = [(Digest(key), places.get(Digest(key), _UNKNOWN), row) for key, row in rows]
         known = [(key, _of_row(key, row) if at == _UNKNOWN else at) for key, at, row in now]
         return [(key, where) for key, where in known if where is not None]
@@ -153,28 +164,42 @@ class Catalogue:
     @property
     def pending(self) -> int:
         """How many places changed since the last checkpoint."""
-        return len(self._places)
+        return len(self._layers[0])
 
-    def changes(self) -> dict[Space, dict[bytes, bytes | None]]:
-        """What differs from the last checkpoint."""
+    def _in_memory(self) -> Mapping[Digest, Place | None]:
+        """What wins over the index, as it is now; not for keeping."""
+        changed, frozen = self._layers
+        return ChainMap(changed, frozen) if frozen else changed
+
+    def freeze(self) -> dict[Space, dict[bytes, bytes | None]]:
+        """What differs from the last checkpoint, for the next; `settle` or `thaw` follows."""
         for digest in list(self.damaged):
             if self.find(digest) is not None:  # else it was deleted meanwhile
                 self.mark_damaged(digest)
+        self.damaged.clear()
+        places, staged = self._layers[0], self._staged
+        self._layers = {}, places
+        self._frozen_staged, self._staged, self._refreshed = staged, {}, set()
         return {
             Space.BLOBS: {
-                d: None if where is None else encode_row(d, where)
-                for d, where in self._places.items()
+                d: None if where is None else encode_row(d, where) for d, where in places.items()
             },
             Space.STAGED: {
-                d: None if stamp is None else _STAMP.pack(stamp)
-                for d, stamp in self._staged.items()
+                d: None if stamp is None else _STAMP.pack(stamp) for d, stamp in staged.items()
             },
         }
 
-    def checkpointed(self) -> None:
-        """The changes are in the index; new dictionaries, since readers may hold the old ones."""
-        self._places, self._staged, self._refreshed = {}, {}, set()
-        self.damaged.clear()
+    def settle(self) -> None:
+        """What was frozen is in the index."""
+        self._layers = self._layers[0], {}
+        self._frozen_staged = {}
+
+    def thaw(self) -> None:
+        """It is not: it belongs to the next checkpoint."""
+        changed, frozen = self._layers
+        self._layers = {**frozen, **changed}, {}
+        self._refreshed |= self._frozen_staged.keys()  # if they were so before is not known now
+        self._staged, self._frozen_staged = {**self._frozen_staged, **self._staged}, {}
 
 
 def encode_row(digest: Digest, where: Place) -> bytes:

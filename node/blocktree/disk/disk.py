@@ -54,6 +54,8 @@ class Disk:
         log: the Raft log. Any thread.
         is_quick: whether appending so many bytes of payload needs no new segment, so no sync.
         begin_sync, end_sync: have somebody else sync (`KernelSync`), as `Stream` says.
+        begin_checkpoint, end_checkpoint: a `checkpoint` whose `Commit.write` any thread may call
+            in between, while the disk is used as ever; who else has to commit finishes it first.
     """
 
     def __init__(self, ground: Ground, found: Recovered, clock: Callable[[], float]) -> None:
@@ -72,6 +74,7 @@ class Disk:
         self._reclaimer = Reclaimer(ground, self.log, self._stream)
         self._table = Table(ground, self.log, self._stream, self._reclaimer.condemned, found)
         self._stream.opening = self._table.opening
+        self.begin_checkpoint, self.end_checkpoint = self._table.begin, self._table.end
 
     @classmethod
     def open(
@@ -288,7 +291,7 @@ class Disk:
         Raises:
             Fault: NO_SPACE, nothing has changed; FAILED.
         """
-        self._table.checkpoint(changes, mark)
+        self.end_checkpoint(self.begin_checkpoint(changes, mark))
 
     def table_get(self, key: bytes) -> bytes | None:
         """Any thread. The table's value at the last checkpoint."""

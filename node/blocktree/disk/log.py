@@ -61,6 +61,8 @@ class DiskLog:
         self._cache_room = cache
         self._changed: set[int] = set()
         self._indexed = range(0)  # what the index has
+        self._frozen: set[int] = set()  # changed before, and on their way into the index
+        self._freezing = range(0)  # what it has then
 
     @property
     def start(self) -> SnapshotMark:
@@ -192,8 +194,8 @@ class DiskLog:
             self._cut(self._start.index + 1)
             self._start = mark
 
-    def changes(self) -> dict[bytes, bytes | None]:
-        """Rows that differ from the index's."""
+    def freeze(self) -> dict[bytes, bytes | None]:
+        """Rows that differ from the index's, for the next; `settle` or `thaw` follows."""
         now = range(self._start.index + 1, self._start.index + 1 + len(self._terms))
         gone = [*range(self._indexed.start, min(now.start, self._indexed.stop))]
         gone += range(max(now.stop, self._indexed.start), self._indexed.stop)
@@ -201,12 +203,17 @@ class DiskLog:
         for index in self._changed:
             if index in now:
                 rows[_INDEX.pack(index)] = encode_row(index, *self._row(index))
+        self._freezing, self._frozen, self._changed = now, self._changed, set()
         return rows
 
-    def checkpointed(self) -> None:
-        """The changes are in the index."""
-        self._indexed = range(self.first_index, self.last_index + 1)
-        self._changed.clear()
+    def settle(self) -> None:
+        """What was frozen is in the index."""
+        self._indexed, self._frozen = self._freezing, set()
+
+    def thaw(self) -> None:
+        """It is not: it belongs to the next checkpoint."""
+        self._changed |= self._frozen
+        self._frozen = set()
 
     def loaded(self, indexed: range, changed: Iterable[int]) -> None:
         """What of it the index has, and which of those rows are older than this."""

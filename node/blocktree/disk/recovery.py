@@ -213,8 +213,8 @@ class Recovery:
             end = self._segment(replay, number, begin)
             if since == (0, 0) and catalogue.pending > _ROWS_MAX:
                 # Without a checkpoint nothing refers to these rows: a crash starts over.
-                self.ground.index.commit(catalogue.changes())
-                catalogue.checkpointed()
+                self.ground.index.commit(catalogue.freeze())
+                catalogue.settle()
         return end
 
     def _segment(self, replay: Replay, number: int, begin: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from blocktree.disk.batch import Damage
 from blocktree.disk.checkpoint import RESTORE_KEY, Checkpoint, Restore, load_restore, state_rows
+from blocktree.disk.commit import Commit
 from blocktree.disk.ground import Ground
 from blocktree.disk.index import Space
 from blocktree.disk.log import DiskLog
@@ -46,6 +47,7 @@ class Table:
         self.mark = found.checkpoint.mark
         self.written = -found.replayed
         self.damage = found.damage
+        self._under_way: Commit | None = None
         if found.anew or found.damage != found.checkpoint.damage:
             self._commit(self.mark)
 
@@ -65,22 +67,30 @@ class Table:
         )
         return encode(head)
 
-    def checkpoint(self, changes: Rows, mark: SnapshotMark) -> None:
-        """See `Disk.checkpoint`."""
-        self._stream.guard()
+    def begin(self, changes: Rows, mark: SnapshotMark) -> Commit:
+        """See `Disk`."""
+        self._ready()
         if mark.index == self._log.start.index and mark != self._log.start:
             self._begin_log(mark)  # the very first membership
-        try:
-            self._commit(mark, {self.space: changes})
-        except Fault as fault:
-            if fault.kind is not Kind.NO_SPACE or not self._condemned:
-                raise
-            self._commit(self.mark)  # the index alone takes less, and frees the emptied segments
-            self._commit(mark, {self.space: changes})
+        return self._gather(mark, {self.space: changes})
+
+    def end(self, commit: Commit) -> None:
+        """See `Disk`."""
+        self._stream.guard()
+        mine = commit is self._under_way
+        if mine:
+            self._settle()
+        fault = commit.fault
+        if fault is None:
+            return
+        if fault.kind is not Kind.NO_SPACE or not (mine and self._condemned):
+            raise fault
+        self._commit(self.mark)  # the index alone takes less, and frees the emptied segments
+        self._commit(commit.mark, {self.space: commit.rows[self.space]})
 
     def forget_log(self) -> None:
         """See `Disk.forget_log`. The commit is the moment of change, as in `finish_restore`."""
-        self._stream.guard()
+        self._ready()
         if self.damage is None:
             raise Fault(Kind.USAGE, "the log is sound")
         mark = NOTHING if self.damage.table_lost else self.mark
@@ -89,14 +99,14 @@ class Table:
 
     def distrust(self) -> None:
         """See `Disk.distrust`."""
-        self._stream.guard()
+        self._ready()
         end = self._log.last_index + 1
         self.damage = self.damage or Damage(self._stream.number, self._stream.end, True, end)  # noqa: FBT003
         self._commit(self.mark)
 
     def repaired(self) -> None:
         """The log holds again what the group decided."""
-        self._stream.guard()
+        self._ready()
         self.damage = None
         self._commit(self.mark)
 
@@ -106,14 +116,25 @@ class Table:
         more: Mapping[Space, Rows] | None = None,
         clear: Sequence[Space] = (),
     ) -> None:
-        """Index everything up to the end of the stream.
+        """Index everything up to the end of the stream, now."""
+        self._settle()
+        commit = self._gather(mark, more or {}, clear)
+        self._settle()
+        if commit.fault is not None:
+            raise commit.fault
+
+    def _gather(
+        self, mark: SnapshotMark, more: Mapping[Space, Rows], clear: Sequence[Space] = ()
+    ) -> Commit:
+        """What the index lacks up to the end of the stream.
 
         The stream is synced first: the index never refers to what a crash could take away. Emptied
         segments are removed last: the index never refers to what is not there.
         """
         self._stream.sync()
         catalogue, usage, log = self._ground.catalogue, self._ground.usage, self._log
-        for number in self._condemned:
+        condemned = frozenset(self._condemned)
+        for number in condemned:
             usage.forget(number)
         end = (self._stream.number, self._stream.end)
         state = self._stream.hard_state
@@ -121,20 +142,41 @@ class Table:
             self._ground.disk, *end, self.space, mark, state, log.start, self.damage
         )
         rows: dict[Space, Rows] = {
-            **catalogue.changes(),
-            Space.LOG: log.changes(),
-            Space.SEGMENTS: usage.changes(),
-            **(more or {}),
+            **catalogue.freeze(),
+            Space.LOG: log.freeze(),
+            Space.SEGMENTS: usage.freeze(),
+            **more,
         }
         rows[Space.STATE] = {**rows.get(Space.STATE, {}), **state_rows(record)}
-        self._commit_rows(rows, clear)
-        catalogue.checkpointed()
-        log.checkpointed()
-        usage.checkpointed()
-        self.mark, self.written = mark, self._stream.written
-        self._remove_condemned()
+        index, written = self._ground.index, self._stream.written
+        self._under_way = Commit(index, rows, clear, mark, written, condemned)
+        return self._under_way
+
+    def _ready(self) -> None:
+        """Called before what builds on the last checkpoint, or makes the next."""
+        self._stream.guard()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Finish what is under way: from here on memory says what the index has."""
+        commit, self._under_way = self._under_way, None
+        if commit is None:
+            return
+        commit.write()
+        parts = self._ground.catalogue, self._log, self._ground.usage
+        if commit.fault is not None:
+            for part in parts:
+                part.thaw()
+            if commit.fault.kind is not Kind.NO_SPACE:
+                raise self._stream.poison("the index could not be written", commit.fault)
+            return
+        for part in parts:
+            part.settle()
+        self.mark, self.written = commit.mark, commit.written
+        self._remove(commit.condemned)
 
     def _commit_rows(self, rows: Mapping[Space, Rows], clear: Sequence[Space] = ()) -> None:
+        """Write rows that say nothing of the stream."""
         try:
             self._ground.index.commit(rows, clear=clear)
         except Fault as fault:
@@ -142,19 +184,19 @@ class Table:
                 raise
             raise self._stream.poison("the index could not be written", fault) from fault
 
-    def _remove_condemned(self) -> None:
-        if self._condemned:
+    def _remove(self, condemned: frozenset[int]) -> None:
+        if condemned:
             # What cannot be removed now is removed when the disk is opened again.
             with contextlib.suppress(OSError):
-                for number in sorted(self._condemned):
+                for number in sorted(condemned):
                     self._ground.shelf.forget(number)
                     self._ground.files.remove(segment_name(number))
                 self._ground.files.sync_directory()
-            self._condemned.clear()
+            self._condemned -= condemned
 
     def compact(self, mark: SnapshotMark) -> None:
         """See `Disk.compact`."""
-        self._stream.guard()
+        self._ready()
         if mark.index > self.mark.index:
             raise Fault(Kind.USAGE, "the log is needed from the last checkpoint on")
         if mark.index > self._log.start.index:
@@ -166,6 +208,7 @@ class Table:
 
     def snapshot(self) -> Snapshot:
         """The table at the last checkpoint, frozen."""
+        self._ready()  # or the index might be ahead of the mark
         return Snapshot(self._ground.index.view(), self.space, self.mark)
 
     @property
@@ -174,7 +217,7 @@ class Table:
 
     def begin_restore(self, mark: SnapshotMark) -> bytes:
         """See `Disk.begin_restore`."""
-        self._stream.guard()
+        self._ready()
         before = load_restore(self._ground.index)
         if before is not None and before.mark == mark:
             return before.after
@@ -183,7 +226,7 @@ class Table:
 
     def add_restore(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Disk.add_restore`."""
-        self._stream.guard()
+        self._ready()
         restore = load_restore(self._ground.index)
         if restore is None:
             raise Fault(Kind.USAGE, "no snapshot is being received")
@@ -197,7 +240,7 @@ class Table:
         The START record comes after it and serves only a rebuild: without it, a rebuild finds the
         log as it was before the snapshot, and everything that came later is missing too.
         """
-        self._stream.guard()
+        self._ready()
         restore = load_restore(self._ground.index)
         if restore is None or restore.mark != mark:
             raise Fault(Kind.USAGE, "another snapshot is being received")

@@ -25,6 +25,7 @@ class Usage:
         self.size = 0  # of all segments
         self.wanted = 0  # live bytes of all segments
         self._changed: set[int] = set()
+        self._frozen: set[int] = set()  # changed before, and on their way into the index
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin with what the index says. Fault DAMAGED."""
@@ -65,9 +66,10 @@ class Usage:
         self.wanted -= self.live.pop(number, 0)
         self._changed.add(number)
 
-    def changes(self) -> dict[bytes, bytes | None]:
-        """Rows that differ from the last checkpoint."""
-        return {_NUMBER.pack(number): self._row(number) for number in self._changed}
+    def freeze(self) -> dict[bytes, bytes | None]:
+        """Rows that differ from the last checkpoint, for the next; `settle` or `thaw` follows."""
+        self._frozen, self._changed = self._changed, set()
+        return {_NUMBER.pack(number): self._row(number) for number in self._frozen}
 
     def _row(self, number: int) -> bytes | None:
         if number not in self.sizes:
@@ -75,6 +77,11 @@ class Usage:
         row = _ROW.pack(self.sizes[number], self.live[number])
         return row + _CRC.pack(zlib.crc32(_NUMBER.pack(number) + row))
 
-    def checkpointed(self) -> None:
-        """The changes are in the index."""
-        self._changed.clear()
+    def settle(self) -> None:
+        """What was frozen is in the index."""
+        self._frozen = set()
+
+    def thaw(self) -> None:
+        """It is not: it belongs to the next checkpoint."""
+        self._changed |= self._frozen
+        self._frozen = set()

@@ -1,7 +1,8 @@
 """Checkpoints: the table's changes made durable, so that the log before them can go.
 
 One at a time. The blobs that applied entries refer to are told to the disk first, in the same job:
-after a restart only entries after the checkpoint are applied again, and say so again.
+after a restart only entries after the checkpoint are applied again, and say so again. The rows are
+written beside the disk's thread, so that entries do not wait for them.
 """
 
 import logging
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from blocktree.disk import Disk
+from blocktree.disk.commit import Commit
 from blocktree.names import Digest
 from blocktree.raft import SnapshotMark
 from blocktree.store.replica import Replica
@@ -68,8 +70,10 @@ class Checkpoints:
         mark = driver.raft.mark(driver.applied)
         old = self._cut(replica.host.log_kept if log_kept is None else log_kept)
         changes, kept = overlay.take(), driver.saver.take_kept()
-        job = partial(_checkpoint, disk, changes, kept, mark, old)
-        await run(replica.host.worker, job)
+        worker = replica.host.worker
+        commit = await run(worker, partial(_begin, disk, changes, kept, mark))
+        await run(replica.host.crew, commit.write)
+        await run(worker, partial(_end, disk, commit, old))
         overlay.settle()
         if old is not None:
             driver.raft.compact(old.index)
@@ -90,16 +94,20 @@ class Checkpoints:
         return driver.raft.mark(cut) if cut >= first else None
 
 
-def _checkpoint(
+def _begin(
     disk: Disk,
     changes: Mapping[bytes, bytes | None],
     kept: Sequence[Digest],
     mark: SnapshotMark,
-    old: SnapshotMark | None,
-) -> None:
+) -> Commit:
     """On the disk's thread."""
     if kept:
         disk.keep(kept)
-    disk.checkpoint(changes, mark)
+    return disk.begin_checkpoint(changes, mark)
+
+
+def _end(disk: Disk, commit: Commit, old: SnapshotMark | None) -> None:
+    """On the disk's thread."""
+    disk.end_checkpoint(commit)
     if old is not None:
         disk.compact(old)
