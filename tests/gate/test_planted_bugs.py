@@ -242,12 +242,12 @@ def expected_versions_do_not_count(patch: pytest.MonkeyPatch) -> None:
 def a_transaction_is_written_while_it_is_judged(patch: pytest.MonkeyPatch) -> None:
     judge = SectorState._judge
 
-    def hasty(self: SectorState, principal: Any, checked: Any, current: Any) -> None:
+    def hasty(self: SectorState, principal: Any, checked: Any, current: Any, buried: Any) -> None:
         for change, signed, before in zip(
             checked.transaction.changes, checked.headers, current, strict=True
         ):
             self._write(change.file, signed, before, 0)
-        judge(self, principal, checked, current)
+        judge(self, principal, checked, current, buried)
 
     patch.setattr(SectorState, "_judge", hasty)
 

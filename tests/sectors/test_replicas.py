@@ -186,8 +186,9 @@ class OverlayMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        for key in (b"ax", b"by", b"cz"):
-            assert self.overlay.get(key) == self.model.get(key)
+        keys = [b"ax", b"by", b"cz", b"by"]
+        assert [self.overlay.get(key) for key in keys] == [self.model.get(key) for key in keys]
+        assert self.overlay.get_many(keys) == [self.model.get(key) for key in keys]
 
 
 TestOverlay = OverlayMachine.TestCase

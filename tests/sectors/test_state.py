@@ -12,6 +12,7 @@ from blocktree.names import PATH_COMPONENTS_MAX, ROOT_FILE, TreeId
 from blocktree.sectors import state
 from blocktree.sectors.check import read_transaction
 from blocktree.sectors.header import SECTOR_BYTES_MIN, Cipher, FileKind, load_header, sign_header
+from blocktree.sectors.table import MemoryTable, Overlay, header_key
 from blocktree.sectors.transaction import (
     Change,
     Commit,
@@ -101,6 +102,18 @@ def test_a_file_is_created_changed_and_deleted() -> None:
     assert (house.version(A), house.header(A).mode) == (2, 0o600)
     house.ok(house.delete(A))
     assert house.state.header(A) is None
+
+
+def test_a_new_file_costs_a_checkpoint_one_row() -> None:
+    below = MemoryTable()
+    overlay = Overlay(below)
+    house = House(overlay)
+    for key, value in overlay.take().items():
+        assert value is not None
+        below.put(key, value)
+    overlay.settle()
+    house.ok(house.create(A))
+    assert list(overlay.changes) == [header_key(A)]
 
 
 def test_a_conflict_names_every_file_that_was_not_as_expected() -> None:

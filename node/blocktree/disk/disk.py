@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from blocktree.disk.batch import (
     Batch,
@@ -63,7 +64,8 @@ class Disk:
         self._key, self._shelf, self._catalogue = ground.key, ground.shelf, ground.catalogue
         start, rows = found.replay.log.start, found.rows
         cache = ground.limits.log_cache
-        self.log = DiskLog(start, rows, self._read_entry, ground.usage, cache)
+        fetch = partial(read_entry, self._shelf, self._key)
+        self.log = DiskLog(start, rows, fetch, ground.usage, cache)
         self.log.loaded(found.indexed, found.replay.log.changed)
         self._stream = Stream(ground, found.replay.hard_state, clock)
         self._stream.number = max(found.number, found.checkpoint.segment)
@@ -277,25 +279,24 @@ class Disk:
         """The blobs here, in order, as of the last checkpoint, less those deleted since."""
         return [digest for digest, _ in self._catalogue.after(after or b"", limit)]
 
-    def _read_entry(self, where: Place) -> Entry:
-        return read_entry(self._shelf, self._key, where)
-
     # Checkpoints and the state machine's table
 
     def checkpoint(self, changes: Mapping[bytes, bytes | None], mark: SnapshotMark) -> None:
         """One durable transaction: the table's changes, the mark they lead to, and the index.
 
-        `changes` are those of all entries between the last checkpoint's mark and this one's (None:
-        delete). Afterwards the segments that `reclaim` emptied are removed.
-
-        Raises:
-            Fault: NO_SPACE, nothing has changed; FAILED.
+        `changes` (None: delete) are those of all entries since the last checkpoint's mark.
+        Afterwards the segments that `reclaim` emptied are removed.
+        Faults: NO_SPACE, nothing has changed; FAILED.
         """
         self.end_checkpoint(self.begin_checkpoint(changes, mark))
 
     def table_get(self, key: bytes) -> bytes | None:
         """Any thread. The table's value at the last checkpoint."""
         return self._ground.index.get(self._table.space, key)
+
+    def table_get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Any thread. As `table_get`, of one checkpoint."""
+        return self._ground.index.get_many(self._table.space, keys)
 
     def table_items(self, prefix: bytes, after: bytes = b"", limit: int = 1024) -> Items:
         """Any thread. The table at the last checkpoint in key order: `prefix`…, after `after`."""

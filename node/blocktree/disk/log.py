@@ -8,6 +8,7 @@ import struct
 import threading
 import zlib
 from array import array
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from blocktree.disk.catalogue import decode_place, encode_place
@@ -57,7 +58,7 @@ class DiskLog:
         self._terms = array("Q", [term for term, _ in rows])
         self._spots = array("Q", [where >> 32 for _, where in rows])  # segment and offset
         self._sizes = array("I", [where & 0xFFFFFFFF for _, where in rows])
-        self._cache: dict[int, Entry] = {}
+        self._cache: OrderedDict[int, Entry] = OrderedDict()
         self._cache_room = cache
         self._changed: set[int] = set()
         self._indexed = range(0)  # what the index has
@@ -163,7 +164,7 @@ class DiskLog:
         self._cache[entry.index] = entry
         self._cache_room -= len(entry.payload)
         while self._cache_room < 0:
-            oldest = self._cache.pop(next(iter(self._cache)))
+            _, oldest = self._cache.popitem(last=False)
             self._cache_room += len(oldest.payload)
 
     def moved(self, index: int, where: Place) -> None:

@@ -5,7 +5,7 @@ are put ahead and only waited for here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.cache import Buffer, Held, as_it_is
@@ -15,7 +15,7 @@ from blocktree.files.trust import Trust
 from blocktree.files.upload import Batch, Uploads
 from blocktree.keys import Credential
 from blocktree.names import Digest, FileId
-from blocktree.sectors.header import UNSIGNED, Header, SignedHeader, sign_headers
+from blocktree.sectors.header import Header, SignedHeader, sign_headers, succeeding
 from blocktree.sectors.transaction import Change, Transaction
 from blocktree.store import messages
 from blocktree.store.messages import Committed
@@ -136,13 +136,9 @@ def _following(version: NewVersion, credential: Credential) -> Header | None:
     if version.header is None:
         return None
     old = version.old
-    return replace(
-        version.header,
-        version=1 if old is None else old.header.version + 1,
-        previous=b"" if old is None else old.digest,
-        writer=credential.principal,
-        signature=UNSIGNED,
-    )
+    number = 1 if old is None else old.header.version + 1
+    previous = b"" if old is None else old.digest
+    return succeeding(version.header, number, previous, credential.principal)
 
 
 def _change(version: NewVersion, signed: SignedHeader | None) -> Change:

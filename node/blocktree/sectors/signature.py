@@ -6,6 +6,7 @@ audit path, as in RFC 9162 section 2.1.3, here of a tree whose levels are filled
 number. A signature costs 45 us to make and 60 to verify, a step of the way one.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
@@ -31,7 +32,7 @@ class Known:
 
     def __init__(self, most: int = 1024) -> None:
         self._most = most
-        self._good: dict[tuple[bytes, bytes, bytes], None] = {}
+        self._good: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
 
     def verify(self, signer: Principal, signature: bytes, message: bytes) -> None:
         """Check a signature unless that was done before. Raises as `Principal.verify`."""
@@ -41,7 +42,7 @@ class Known:
         signer.verify(signature, message)
         self._good[key] = None
         if len(self._good) > self._most:
-            del self._good[next(iter(self._good))]
+            self._good.popitem(last=False)
 
 
 def sign_together(messages: Sequence[bytes], key: Key) -> list[bytes]:

@@ -9,6 +9,8 @@ Invariants, on every replica that applied the same commands:
 - every header was written by a principal that belonged and had WRITE then.
 """
 
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from blocktree.caps import check_access, load_access
@@ -51,7 +53,7 @@ class SectorState:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._known: dict[FileId, SignedHeader] = {}
+        self._known: OrderedDict[FileId, SignedHeader] = OrderedDict()
         self._known_bytes = 0
         self.rights: Final = Rights(self.header, self.identify)
 
@@ -65,14 +67,23 @@ class SectorState:
 
     def header(self, file: FileId) -> SignedHeader | None:
         """The current header of a file, or None."""
-        known = self._known.get(file)
-        if known is None:
-            row = self._table.get(header_key(file))
-            if row is None:
-                return None
-            known = load_header(row, exact=False)
-            self._remember(known)
-        return known
+        return self.headers([file])[0]
+
+    def headers(self, files: Sequence[FileId]) -> list[SignedHeader | None]:
+        """The current headers of files, or None; those that are not at hand are read together."""
+        found = [self._known.get(file) for file in files]
+        if None not in found:
+            return found
+        strange = [file for file, known in zip(files, found, strict=True) if known is None]
+        rows = iter(self._table.get_many([header_key(file) for file in strange]))
+        return [self._read(next(rows)) if known is None else known for known in found]
+
+    def _read(self, row: bytes | None) -> SignedHeader | None:
+        if row is None:
+            return None
+        read = load_header(row, exact=False)
+        self._remember(read)
+        return read
 
     def history(self, file: FileId, below: int = 0, count: int = 64) -> list[bytes]:
         """Past headers of a file, newest first; only versions under `below` (0: all)."""
@@ -169,7 +180,7 @@ class SectorState:
         if checked is None:
             checked = read_transaction(command.transaction)
         changes = checked.transaction.changes
-        current = [self.header(change.file) for change in changes]
+        current = self.headers([change.file for change in changes])
         conflicts = [
             Conflict(change.file, change.expected_version, actual)
             for change, signed in zip(changes, current, strict=True)
@@ -179,16 +190,25 @@ class SectorState:
             if all(map(self._happened, changes)):
                 return Outcome(index)
             return _conflict(index, conflicts)
-        self._judge(command.principal, checked, current)
+        buried = self._buried(
+            [change.file for change, at in zip(changes, current, strict=True) if at is None]
+        )
+        self._judge(command.principal, checked, current, buried)
         dropped: list[Dropped] = []
         for change, signed, before in zip(changes, checked.headers, current, strict=True):
+            if change.file in buried:
+                self._table.delete(tombstone_key(change.file))
             dropped += self._write(change.file, signed, before, command.time_ns)
         return Outcome(
             index, changed=tuple([change.file for change in changes]), dropped=tuple(dropped)
         )
 
     def _judge(
-        self, principal: PrincipalId, checked: Checked, current: list[SignedHeader | None]
+        self,
+        principal: PrincipalId,
+        checked: Checked,
+        current: list[SignedHeader | None],
+        buried: Mapping[FileId, SignedHeader],
     ) -> None:
         judge = Judge(self.rights, principal, checked)
         for signed, before in zip(checked.headers, current, strict=True):
@@ -196,7 +216,7 @@ class SectorState:
                 assert before is not None, "a deletion of nothing is not well formed"
                 judge.delete(before)
             elif before is None:
-                judge.create(signed, self._deleted(signed.header.file))
+                judge.create(signed, buried.get(signed.header.file))
             else:
                 judge.replace(signed, before)
 
@@ -211,14 +231,16 @@ class SectorState:
         row = self._table.get(tombstone_key(change.file))
         return row is not None and int.from_bytes(row[:U64_BYTES]) == change.expected_version
 
-    def _deleted(self, file: FileId) -> SignedHeader | None:
-        """The last version of a deleted file, while it is kept."""
-        row = self._table.get(tombstone_key(file))
-        if row is None:
-            return None
-        past = self._table.get(past_key(file, int.from_bytes(row)))
-        assert past is not None, "a tombstone stays while its file has past versions"
-        return load_header(past[U64_BYTES:], exact=False)
+    def _buried(self, files: Sequence[FileId]) -> dict[FileId, SignedHeader]:
+        """The last versions of those that are deleted, while they are kept."""
+        stones = self._table.get_many([tombstone_key(file) for file in files])
+        found = {}
+        for file, stone in zip(files, stones, strict=True):
+            if stone is not None:
+                past = self._table.get(past_key(file, int.from_bytes(stone)))
+                assert past is not None, "a tombstone stays while its file has past versions"
+                found[file] = load_header(past[U64_BYTES:], exact=False)
+        return found
 
     def _write(
         self, file: FileId, signed: SignedHeader | None, before: SignedHeader | None, time_ns: int
@@ -232,7 +254,6 @@ class SectorState:
             self._table.put(header_key(file), signed.encoded)
             self._remember(signed)
         if before is None:
-            self._table.delete(tombstone_key(file))
             return ()
         if signed is None:
             self._table.delete(header_key(file))
@@ -246,7 +267,8 @@ class SectorState:
         self._known[signed.header.file] = signed
         self._known_bytes += _weight(signed)
         while self._known_bytes > REMEMBERED_BYTES_MAX:
-            self._forget(next(iter(self._known)))
+            _, oldest = self._known.popitem(last=False)
+            self._known_bytes -= _weight(oldest)
 
     def _forget(self, file: FileId) -> None:
         signed = self._known.pop(file, None)

@@ -5,6 +5,7 @@ of its parts. `SPEC.md` lists the rows.
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -27,6 +28,9 @@ class Rows(Protocol):
 
     def get(self, key: bytes, /) -> bytes | None:
         """The value of a row, or None."""
+
+    def get_many(self, keys: Sequence[bytes], /) -> Sequence[bytes | None]:
+        """The values of several rows, or None."""
 
     def items(self, prefix: bytes, after: bytes, limit: int, /) -> Items:
         """Up to `limit` rows in key order: keys that begin with `prefix` and are > `after`."""
@@ -52,6 +56,10 @@ class MemoryTable:
     def get(self, key: bytes, /) -> bytes | None:
         """The value of a row, or None."""
         return self._rows.get(key)
+
+    def get_many(self, keys: Sequence[bytes], /) -> Sequence[bytes | None]:
+        """The values of several rows, or None."""
+        return [self._rows.get(key) for key in keys]
 
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set a row."""
@@ -95,6 +103,13 @@ class Overlay:
             if key in layer:
                 return layer[key]
         return self._below.get(key)
+
+    def get_many(self, keys: Sequence[bytes], /) -> Sequence[bytes | None]:
+        """The values of several rows, or None; what is not in memory is read together."""
+        above = ChainMap(self.changes, self._saving)
+        below = [key for key in keys if key not in above]
+        rows = dict(zip(below, self._below.get_many(below), strict=True)) if below else {}
+        return [rows[key] if key in rows else above[key] for key in keys]
 
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set a row."""

@@ -1,5 +1,6 @@
 """What entries of the log carry, read once: for their blobs on arrival, and to apply them later."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,13 +42,13 @@ class Entries:
     """Remembers what was read of entries that are not applied yet; bounded, oldest first out."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], Prepared | None] = {}
+        self._known: OrderedDict[tuple[int, int], Prepared | None] = OrderedDict()
 
     def remember(self, index: int, term: int, prepared: Prepared | None) -> None:
         """The entry at (`index`, `term`) carries this."""
         self._known[index, term] = prepared
         if len(self._known) > _REMEMBERED_MAX:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
 
     def blobs_of(self, entry: Entry) -> Sequence[Digest]:
         """The blobs that an entry introduces."""

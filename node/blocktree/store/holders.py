@@ -4,6 +4,8 @@ Bounded twice: the oldest files are forgotten first, and of each file only the l
 A wrong guess costs the reader one unanswered question, so nothing here is exact.
 """
 
+from collections import OrderedDict
+
 from blocktree.names import FileId, Path
 
 FILES_MAX = 1 << 15
@@ -14,7 +16,7 @@ class Holders:
     """For each file, up to four processes, latest last."""
 
     def __init__(self) -> None:
-        self._files: dict[FileId, tuple[Path, ...]] = {}
+        self._files: OrderedDict[FileId, tuple[Path, ...]] = OrderedDict()
 
     def of(self, file: FileId, *, but: Path) -> tuple[Path, ...]:
         """The processes worth asking, without the asker itself."""
@@ -28,4 +30,4 @@ class Holders:
             known = (*(path for path in known if path != process), process)[-OF_ONE_FILE_MAX:]
         self._files[file] = known
         if len(self._files) > FILES_MAX:
-            del self._files[next(iter(self._files))]
+            self._files.popitem(last=False)

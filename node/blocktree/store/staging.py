@@ -14,6 +14,7 @@ Invariants
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from blocktree.disk.batch import Buffer
@@ -41,7 +42,7 @@ class Staging:
         self.reserve = host.reserve
         self._bytes_max = host.staged_max
         self._now = host.now
-        self._recent: dict[Digest, None] = {}  # here, or on the way to the disk
+        self._recent: OrderedDict[Digest, None] = OrderedDict()  # here, or on the way to the disk
         self._writing: dict[Digest, asyncio.Future[None]] = {}
         self._waiting: dict[Digest, tuple[int, float]] = {}  # size and since when
         self._pins: dict[Digest, int] = {}  # to the entry that needs it longest
@@ -259,4 +260,4 @@ class Staging:
         for digest in digests:
             self._recent[digest] = None
         while len(self._recent) > RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)

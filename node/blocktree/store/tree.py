@@ -26,6 +26,7 @@ class _DiskRows:
 
     def __init__(self, disk: Disk) -> None:
         self.get = disk.table_get
+        self.get_many = disk.table_get_many
         self._items = disk.table_items
 
     def items(self, prefix: bytes, after: bytes, limit: int, /) -> Items:
