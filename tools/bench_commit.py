@@ -11,6 +11,7 @@ alternate, because disks drift.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -100,6 +101,8 @@ class Load:
 async def measure(who: str, side: "Ours | Etcd", load: Load) -> Row:
     """Keep `at_once` operations running for some seconds."""
     operation = await side.prepare(load.size, load.most)
+    gc.collect()
+    gc.freeze()  # what was prepared, for either side, is not looked through while the clock runs
     numbers = iter(range(load.most))
     times: list[float] = []
     end = time.perf_counter() + load.seconds

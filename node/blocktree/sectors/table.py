@@ -5,7 +5,6 @@ of its parts. `SPEC.md` lists the rows.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -106,10 +105,12 @@ class Overlay:
 
     def get_many(self, keys: Sequence[bytes], /) -> Sequence[bytes | None]:
         """The values of several rows, or None; what is not in memory is read together."""
-        above = ChainMap(self.changes, self._saving)
-        below = [key for key in keys if key not in above]
-        rows = dict(zip(below, self._below.get_many(below), strict=True)) if below else {}
-        return [rows[key] if key in rows else above[key] for key in keys]
+        changes, saving = self.changes, self._saving
+        below = [key for key in keys if key not in changes and key not in saving]
+        if not below:
+            return [self.get(key) for key in keys]
+        rows = dict(zip(below, self._below.get_many(below), strict=True))
+        return [rows[key] if key in rows else self.get(key) for key in keys]
 
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set a row."""
