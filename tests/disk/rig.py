@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blocktree.disk import Batch, Disk, Files, Index, Keeper, Limits
-from blocktree.disk.commit import Commit
+from blocktree.disk.commit import IndexCommit
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest, PrincipalId, TreeId
 from blocktree.raft import Entry, EntryKind, HardState, Membership, NodeId, SnapshotMark
@@ -193,7 +193,7 @@ class BusyRun(Run):
 
     def __init__(self, disk: Disk, seed: int) -> None:
         super().__init__(disk, seed)
-        self.under_way: Commit | None = None
+        self.under_way: IndexCommit | None = None
         self.refused = 0
 
     def step(self) -> None:

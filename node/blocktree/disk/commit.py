@@ -10,7 +10,7 @@ from blocktree.raft import SnapshotMark
 
 
 @dataclass(slots=True)
-class Commit:
+class IndexCommit:
     """Rows on their way into the index, and what is true once they are there.
 
     Attributes:

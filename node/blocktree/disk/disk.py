@@ -55,8 +55,8 @@ class Disk:
         log: the Raft log. Any thread.
         is_quick: whether appending so many bytes of payload needs no new segment, so no sync.
         begin_sync, end_sync: have somebody else sync (`KernelSync`), as `Stream` says.
-        begin_checkpoint, end_checkpoint: a `checkpoint` whose `Commit.write` any thread may call
-            in between, while the disk is used as ever; who else has to commit finishes it first.
+        begin_checkpoint, end_checkpoint: a `checkpoint` whose `IndexCommit.write` any thread may
+            call in between, while the disk is used as ever; who else commits finishes it first.
     """
 
     def __init__(self, ground: Ground, found: Recovered, clock: Callable[[], float]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from blocktree.disk.batch import Damage
 from blocktree.disk.checkpoint import RESTORE_KEY, Checkpoint, Restore, load_restore, state_rows
-from blocktree.disk.commit import Commit
+from blocktree.disk.commit import IndexCommit
 from blocktree.disk.ground import Ground
 from blocktree.disk.index import Space
 from blocktree.disk.log import DiskLog
@@ -47,7 +47,7 @@ class Table:
         self.mark = found.checkpoint.mark
         self.written = -found.replayed
         self.damage = found.damage
-        self._under_way: Commit | None = None
+        self._under_way: IndexCommit | None = None
         if found.anew or found.damage != found.checkpoint.damage:
             self._commit(self.mark)
 
@@ -67,14 +67,14 @@ class Table:
         )
         return encode(head)
 
-    def begin(self, changes: Rows, mark: SnapshotMark) -> Commit:
+    def begin(self, changes: Rows, mark: SnapshotMark) -> IndexCommit:
         """See `Disk`."""
         self._ready()
         if mark.index == self._log.start.index and mark != self._log.start:
             self._begin_log(mark)  # the very first membership
         return self._gather(mark, {self.space: changes})
 
-    def end(self, commit: Commit) -> None:
+    def end(self, commit: IndexCommit) -> None:
         """See `Disk`."""
         self._stream.guard()
         mine = commit is self._under_way
@@ -125,7 +125,7 @@ class Table:
 
     def _gather(
         self, mark: SnapshotMark, more: Mapping[Space, Rows], clear: Sequence[Space] = ()
-    ) -> Commit:
+    ) -> IndexCommit:
         """What the index lacks up to the end of the stream.
 
         The stream is synced first: the index never refers to what a crash could take away. Emptied
@@ -149,7 +149,7 @@ class Table:
         }
         rows[Space.STATE] = {**rows.get(Space.STATE, {}), **state_rows(record)}
         index, written = self._ground.index, self._stream.written
-        self._under_way = Commit(index, rows, clear, mark, written, condemned)
+        self._under_way = IndexCommit(index, rows, clear, mark, written, condemned)
         return self._under_way
 
     def _ready(self) -> None:

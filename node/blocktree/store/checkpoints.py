@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from blocktree.disk import Disk
-from blocktree.disk.commit import Commit
+from blocktree.disk.commit import IndexCommit
 from blocktree.names import Digest
 from blocktree.raft import SnapshotMark
 from blocktree.store.replica import Replica
@@ -99,14 +99,14 @@ def _begin(
     changes: Mapping[bytes, bytes | None],
     kept: Sequence[Digest],
     mark: SnapshotMark,
-) -> Commit:
+) -> IndexCommit:
     """On the disk's thread."""
     if kept:
         disk.keep(kept)
     return disk.begin_checkpoint(changes, mark)
 
 
-def _end(disk: Disk, commit: Commit, old: SnapshotMark | None) -> None:
+def _end(disk: Disk, commit: IndexCommit, old: SnapshotMark | None) -> None:
     """On the disk's thread."""
     disk.end_checkpoint(commit)
     if old is not None:
