@@ -5,6 +5,7 @@
 
 from blocktree.wire.cbor import Body
 from blocktree.wire.frame import BODY_MAX, HEAD_MAX, FrameReader, encode_frame
+from blocktree.wire.making import maker
 from blocktree.wire.record import (
     Opaque,
     Record,
@@ -34,6 +35,7 @@ __all__ = [
     "decode_each",
     "encode",
     "encode_frame",
+    "maker",
     "record",
     "with_body",
 ]

@@ -23,6 +23,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.wire import cbor
 from blocktree.wire.cbor import Body, Write
 from blocktree.wire.fields import BYTES_FIELD, INT_FIELD, SCALARS, Field, Read, read_enum, sequence
+from blocktree.wire.making import maker
 
 _BODY = "blocktree body"
 _DEPTH_MAX = 32
@@ -206,8 +207,8 @@ def _compile(cls: type, code: int) -> _Codec:
 
 def _compile_attach(cls: type, names: list[str]) -> Callable[[Any, Body], Any]:
     """The body is the last field, so a record with one is made by position."""
-    source = f"lambda v, body: cls({', '.join([f'v.{name}' for name in names])}, body)"
-    return typing.cast("Callable[[Any, Body], Any]", eval(source, {"cls": cls}))  # noqa: S307
+    source = f"lambda v, body: make({', '.join([f'v.{name}' for name in names])}, body)"
+    return typing.cast("Callable[[Any, Body], Any]", eval(source, {"make": maker(cls)}))  # noqa: S307
 
 
 def _compile_writer(code: int, names: list[str], fields: list[Field]) -> Write:
@@ -244,19 +245,21 @@ def _compile_reader(cls: type, needed: int, fields: list[Field]) -> Callable[[li
         item if field.quick else f"r{i}({item})"
         for i, (item, field) in enumerate(zip(items, fields, strict=True))
     ]
+    if len(fields) < len(dataclasses.fields(cls)):
+        values.append("b''")  # the body, which comes beside the record
     source = f"""
 def read(plain):
     if len(plain) == {len(fields) + 1}:
         {", ".join(["_", *items])}, = plain
         if {" and ".join(checks) or "True"}:
             try:
-                return cls({", ".join(values)})
+                return make({", ".join(values)})
             except Fault as fault:
                 raise fault.at(cls.__name__) from None
     return careful(plain)
 """
     scope: dict[str, Any] = {f"r{i}": field.read for i, field in enumerate(fields)}
-    scope |= {"cls": cls, "careful": careful, "Fault": Fault}
+    scope |= {"cls": cls, "make": maker(cls), "careful": careful, "Fault": Fault}
     exec(source, scope)  # noqa: S102 - numbers and our own words only
     return typing.cast("Callable[[list[Any]], Any]", scope["read"])
 
