@@ -92,6 +92,10 @@ async def test_a_dead_node_is_removed_and_its_path_given_anew(tmp_path: File) ->
         await place.add(gone)
         await until(lambda: place.voters() == 3)
         assert place.nodes[gone].credential.principal != principal
+        with pytest.raises(Fault) as mistaken:  # who removes by an old list means the new one
+            await owner.ask(m.Remove(principal), m.Removed)
+        assert mistaken.value.kind is Kind.CONFLICT
+        assert place.voters() == 3
 
 
 @in_loop

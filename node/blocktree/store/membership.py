@@ -102,7 +102,10 @@ class MemberDesk:
         return Joined(members, index)
 
     async def remove(self, message: Remove, identity: Identity) -> Removed:
-        """Withdraw a belonging, for the owner. A node leaves the group first."""
+        """Withdraw a belonging, for the owner. A node leaves the group first.
+
+        Who removes by a list of members that is old may mean another who has the path by now.
+        """
         replica = self._replica
         if not identity.is_owner:
             raise Fault(Kind.DENIED, "only the owner removes members", path=identity.path)
@@ -113,6 +116,15 @@ class MemberDesk:
             outcome = await self._commits.propose(RemoveCommand(principal, replica.host.now_ns()))
         if (fault := outcome.fault()) is not None:
             raise fault
+        roster = replica.tree.roster
+        path = roster.everybody()[principal].member.path
+        if any(member.path == path for member in roster.members()):
+            raise Fault(
+                Kind.CONFLICT,
+                "it was removed, and another has its name now",
+                path=path,
+                next_step="see which: bt node ls",
+            )
         return Removed(outcome.index)
 
     async def clear(self, node: NodeId) -> int:

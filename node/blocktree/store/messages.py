@@ -322,7 +322,10 @@ class Members(Record):
 @record(0x091A)
 @dataclass(frozen=True, slots=True)
 class Remove(Record):
-    """Withdraw a principal's belonging; only the owner may. Faults: as `Commit`."""
+    """Withdraw a principal's belonging; only the owner may.
+
+    Faults: as `Commit`; CONFLICT if it was done, and another member has its path.
+    """
 
     principal: PrincipalId
 
