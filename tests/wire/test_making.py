@@ -17,6 +17,13 @@ class Point:
     y: int = 7
 
 
+@dataclass(frozen=True, slots=True)
+class Odd:
+    cls: int
+    made: int
+    new: int
+
+
 @dataclass(frozen=True)
 class Loose:
     x: int
@@ -31,6 +38,11 @@ def test_what_is_made_is_of_its_class_and_frozen() -> None:
     with pytest.raises(TypeError):
         maker(Point)(1)
     assert pickle.loads(pickle.dumps(point)) == point
+
+
+def test_a_field_may_be_called_as_the_maker_calls_things() -> None:
+    assert maker(Odd) is not Odd
+    assert maker(Odd)(1, 2, 3) == Odd(1, 2, 3)
 
 
 def test_a_class_that_checks_what_it_is_given_or_has_no_slots_makes_itself() -> None:

@@ -19,15 +19,20 @@ def maker(cls: type[_T]) -> Callable[..., _T]:
     """
     fields = dataclasses.fields(cast("Any", cls))
     names = tuple(field.name for field in fields)
-    plain = all(field.init and not field.kw_only for field in fields)
+    plain = all(f.init and not f.kw_only and not f.name.endswith("_") for f in fields)
     if not plain or hasattr(cls, "__post_init__") or cls.__dict__.get("__slots__") != names:
         return cls
     loose = type(cls.__name__, cls.__bases__, {"__slots__": names})
-    body = "".join([f"    made.{name} = {name}\n" for name in names])
+    try:
+        object.__new__(loose).__class__ = cls
+    except TypeError:  # of another layout, whatever the reason
+        return cls
+    # Fields may have any name but these, which end in an underscore.
+    body = "".join([f"    made_.{name} = {name}\n" for name in names])
     source = (
-        f"def make({', '.join(names)}):\n"
-        f"    made = new(loose)\n{body}    made.__class__ = cls\n    return made\n"
+        f"def make_({', '.join(names)}):\n"
+        f"    made_ = new_(loose_)\n{body}    made_.__class__ = class_\n    return made_\n"
     )
-    scope: dict[str, object] = {"new": object.__new__, "loose": loose, "cls": cls}
+    scope: dict[str, object] = {"new_": object.__new__, "loose_": loose, "class_": cls}
     exec(source, scope)  # noqa: S102 - field names only
-    return cast("Callable[..., _T]", scope["make"])
+    return cast("Callable[..., _T]", scope["make_"])
