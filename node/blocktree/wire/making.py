@@ -24,7 +24,8 @@ def maker(cls: type[_T]) -> Callable[..., _T]:
         return cls
     loose = type(cls.__name__, cls.__bases__, {"__slots__": names})
     try:
-        object.__new__(loose).__class__ = cls
+        probe: Any = object.__new__(loose)
+        probe.__class__ = cls
     except TypeError:  # of another layout, whatever the reason
         return cls
     # Fields may have any name but these, which end in an underscore.
