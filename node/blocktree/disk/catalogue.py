@@ -52,10 +52,7 @@ class Catalogue:
         The order of the lookups makes it safe beside a checkpoint, which fills the index before it
         drops what was frozen.
         """
-        changed, frozen = self._layers
-        where = changed.get(digest, _UNKNOWN)
-        if where is not None and where == _UNKNOWN:
-            where = frozen.get(digest, _UNKNOWN)
+        where = self._in_memory().get(digest, _UNKNOWN)
         if where is not None and where == _UNKNOWN:
             raw = self._index.get(Space.BLOBS, digest)
             return _of_row(digest, raw)

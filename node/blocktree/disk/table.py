@@ -116,8 +116,7 @@ class Table:
         more: Mapping[Space, Rows] | None = None,
         clear: Sequence[Space] = (),
     ) -> None:
-        """Index everything up to the end of the stream, now."""
-        self._settle()
+        """Index everything up to the end of the stream, now; nothing is under way (`_ready`)."""
         commit = self._gather(mark, more or {}, clear)
         self._settle()
         if commit.fault is not None:

@@ -67,7 +67,8 @@ class SectorState:
 
     def header(self, file: FileId) -> SignedHeader | None:
         """The current header of a file, or None."""
-        return self.headers([file])[0]
+        known = self._known.get(file)
+        return self.headers([file])[0] if known is None else known
 
     def headers(self, files: Sequence[FileId]) -> list[SignedHeader | None]:
         """The current headers of files, or None; those that are not at hand are read together."""

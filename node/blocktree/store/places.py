@@ -51,7 +51,7 @@ from blocktree.store.place_messages import (
 )
 from blocktree.store.reads import confirm
 from blocktree.store.registry import Registry, nearest
-from blocktree.store.steward import is_to_run, run_list
+from blocktree.store.steward import is_to_run, propose_change, run_list
 from blocktree.wire import encode
 
 if TYPE_CHECKING:
@@ -293,12 +293,7 @@ class PlacesActor(Actor):
             Fault: as `Registry.begin`; as proposing.
         """
         registry.begin(command.path, self._clock(), same=same)
-        try:
-            proposed = self._service.commits.propose(command)
-        except BaseException:
-            registry.decided(command.path, self._clock())
-            raise
-        return await proposed  # `Registry.decided` is told when it is applied
+        return await propose_change(registry, self._service.commits, command, self._clock)
 
     async def _resolve(self, message: Resolve, asker: Path) -> Providers:
         leadership = await self._confirmed()

@@ -5,6 +5,7 @@ compares the two once a second. Nodes read from their own state what they were g
 acts is not the steward's merit but that of claims and leases (`registry`).
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from blocktree.names import FileId, Path, leaf, short
 from blocktree.sectors.claims import Claim, Holding, Release
 from blocktree.sectors.running import Running, read_running
 from blocktree.sectors.state import SectorState
+from blocktree.sectors.transaction import Outcome
 from blocktree.store.commits import Commits
 from blocktree.store.leadership import Leadership
 from blocktree.store.place_messages import Run, RunList
@@ -82,15 +84,24 @@ class Steward:
             if fault.kind in _WAITING:
                 return False
             raise
-        try:
-            proposed = self._commits.propose(command)
-        except BaseException:
-            registry.decided(path, clock())
-            raise
-        fault_of = (await proposed).fault()
+        fault_of = (await propose_change(registry, self._commits, command, clock)).fault()
         if fault_of is not None:
             log.warning("%s is not run: %s", path, fault_of)
         return fault_of is None
+
+
+def propose_change(
+    registry: Registry, commits: Commits, command: Claim | Release, clock: Callable[[], float]
+) -> "asyncio.Future[Outcome]":
+    """Propose another holder of a path, or none, once the registry was told that it begins.
+
+    `Registry.decided` is told when it is applied, or here if it is not even proposed.
+    """
+    try:
+        return commits.propose(command)
+    except BaseException:
+        registry.decided(command.path, clock())
+        raise
 
 
 def claim_for(  # noqa: PLR0917 - all that the choice depends on

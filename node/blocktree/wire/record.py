@@ -196,19 +196,20 @@ def _compile(cls: type, code: int) -> _Codec:
     names = [f.name for f in plain]
     fields = [_field(hints[name]) for name in names]
     needed = sum(f.default is f.default_factory is dataclasses.MISSING for f in plain)
+    make: Callable[..., Any] = maker(cls)
     return _Codec(
         cls,
         _compile_writer(code, names, fields),
-        _compile_reader(cls, needed, fields),
+        _compile_reader(cls, make, needed, fields),
         bodies[0] if bodies else None,
-        _compile_attach(cls, names) if bodies else None,
+        _compile_attach(make, names) if bodies else None,
     )
 
 
-def _compile_attach(cls: type, names: list[str]) -> Callable[[Any, Body], Any]:
+def _compile_attach(make: Callable[..., Any], names: list[str]) -> Callable[[Any, Body], Any]:
     """The body is the last field, so a record with one is made by position."""
     source = f"lambda v, body: make({', '.join([f'v.{name}' for name in names])}, body)"
-    return typing.cast("Callable[[Any, Body], Any]", eval(source, {"make": maker(cls)}))  # noqa: S307
+    return typing.cast("Callable[[Any, Body], Any]", eval(source, {"make": make}))  # noqa: S307
 
 
 def _compile_writer(code: int, names: list[str], fields: list[Field]) -> Write:
@@ -236,7 +237,9 @@ def _written(name: str, number: int, field: Field) -> str:
     return f"w{number}(v.{name})"
 
 
-def _compile_reader(cls: type, needed: int, fields: list[Field]) -> Callable[[list[Any]], Any]:
+def _compile_reader(
+    cls: type, make: Callable[..., Any], needed: int, fields: list[Field]
+) -> Callable[[list[Any]], Any]:
     """A quick way, written out, for what is in order; else the way that says what is wrong."""
     careful = _careful_reader(cls, needed, fields)
     items = [f"a{i}" for i in range(len(fields))]
@@ -259,7 +262,7 @@ def read(plain):
     return careful(plain)
 """
     scope: dict[str, Any] = {f"r{i}": field.read for i, field in enumerate(fields)}
-    scope |= {"cls": cls, "make": maker(cls), "careful": careful, "Fault": Fault}
+    scope |= {"cls": cls, "make": make, "careful": careful, "Fault": Fault}
     exec(source, scope)  # noqa: S102 - numbers and our own words only
     return typing.cast("Callable[[list[Any]], Any]", scope["read"])
 
