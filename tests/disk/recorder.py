@@ -71,6 +71,10 @@ class RecordedFile:
         self._journal.write("append", self._name, b"".join(map(bytes, buffers)))
         self._file.append(buffers)
 
+    def fill(self, offset: int, size: int) -> None:
+        self._journal.write("fill", self._name, (offset, size))
+        self._file.fill(offset, size)
+
     def read(self, offset: int, size: int) -> bytes:
         return self._file.read(offset, size)
 
@@ -134,6 +138,8 @@ def replay(files: SimulatedFiles, operation: Operation) -> None:
             files.create(name)
         case "append":
             files.open(name).append([content])
+        case "fill":
+            files.open(name).fill(*content)
         case "synced":
             file: SimulatedFile = files.open(name)
             file.synced, file.cut = max(file.synced, content), b""

@@ -11,6 +11,7 @@ from blocktree.disk import (
     Files,
     Index,
     Keeper,
+    Limits,
     LmdbIndex,
     MemoryIndex,
     OsFiles,
@@ -257,3 +258,39 @@ def test_a_batch_that_is_too_large_is_refused_whole(reopen: Reopen) -> None:
         disk.append(Batch(blobs=[blob_of(bytes(70_000))], entries=[entry_of(1)]))
     assert caught.value.kind is Kind.TOO_LARGE
     assert disk.log.last_index == 0
+
+
+def test_zeros_lie_behind_the_end_of_the_active_segment_alone(tmp_path: Path) -> None:
+    def reopen() -> Disk:
+        return open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"))
+
+    def sizes() -> list[int]:
+        return [path.stat().st_size for path in sorted(tmp_path.glob("segment-*"))]
+
+    disk = reopen()
+    disk.append(Batch(entries=[entry_of(1)]))
+    disk.sync()
+    size = disk.stats().live + disk.stats().dead
+    assert sizes()[0] > size
+    disk.close()
+    disk = reopen()
+    assert sizes() == [size]
+    index = 2
+    while len(sizes()) < 2:
+        disk.append(Batch(entries=[entry_of(index, payload=bytes(1000))]))
+        index += 1
+    first = disk.stats().live + disk.stats().dead
+    disk.sync()
+    disk.close()
+    disk = reopen()
+    assert disk.log.last_index == index - 1
+    assert sum(sizes()) == disk.stats().live + disk.stats().dead == first
+    disk.close()
+
+
+def test_a_large_append_is_not_written_twice(tmp_path: Path) -> None:
+    disk = open_disk(OsFiles(tmp_path), LmdbIndex(tmp_path / "index"), Limits())
+    disk.append(Batch(blobs=[blob_of(bytes(1 << 20))]))
+    size = disk.stats().live + disk.stats().dead
+    assert (tmp_path / "segment-00000001").stat().st_size == size
+    disk.close()

@@ -72,17 +72,17 @@ def test_an_error_of_any_operation_is_a_fault_and_costs_nothing_acknowledged(num
         verbs.add(failing.verb)
         if fault is None:
             # Removals are made up for at the next start; deleting never needs room.
-            assert failing.verb in {"remove", "sync_directory", "append"}
+            assert failing.verb in {"remove", "sync_directory", "append", "fill"}
             check(open_disk(files.crash_by(random.Random(at)), index), run.truth)
             continue
-        fits = number == errno.ENOSPC and failing.verb in {"append", "create", "commit"}
+        fits = number == errno.ENOSPC and failing.verb in {"append", "fill", "create", "commit"}
         assert fault.kind is (Kind.NO_SPACE if fits else Kind.FAILED)
         if not fits and failing.verb != "create":
             with pytest.raises(Fault) as again:
                 run.disk.sync()
             assert again.value is fault or again.value.kind is Kind.FAILED
         check(open_disk(files.crash_by(random.Random(at)), index), run.truth)
-    assert verbs >= {"append", "sync", "create", "commit", "sync_directory"}
+    assert verbs >= {"append", "fill", "sync", "create", "commit", "sync_directory"}
 
 
 def test_after_a_failed_sync_every_call_gives_the_same_fault() -> None:

@@ -79,7 +79,14 @@ def unfinished() -> tuple[bytes, bytes]:
     disk = open_disk(files, MemoryIndex())
     disk.append(Batch(entries=[entry_of(4, 2, bytes(range(256)) * 4), entry_of(5, 2)]))
     first = len(whole()[1]) // 512 + 1
-    return pair(files.crash(lambda _, block: block != first, whole_size=True))
+    identity, segment = pair(files.crash(lambda _, block: block != first, whole_size=True))
+    return identity, segment[: len(pair(files)[1])]
+
+
+def filled() -> tuple[bytes, bytes]:
+    """Zeros behind the end, for appends that never came."""
+    identity, segment = whole()
+    return identity, segment + bytes(700)
 
 
 def other_identity() -> tuple[bytes, bytes]:
@@ -102,6 +109,7 @@ CASES: dict[str, tuple[int, Make]] = {
     "torn-head": (1, cut(len(whole()[1]) - 130)),
     "torn-payload": (1, cut(len(whole()[1]) - 3)),
     "torn-block": (1, unfinished),
+    "filled": (1, filled),
     "damaged-middle": (1, changed(1300, 4)),
     "damaged-deletion": (1, changed(-2, 1)),
     "damaged-last-entry": (1, lambda: (whole()[0], changed(1345, 1)()[1][:1347])),

@@ -67,14 +67,33 @@ def a_sync_that_does_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def a_segment_is_left_unsynced(patch: pytest.MonkeyPatch) -> None:
-    roll, sync = Stream._roll, Stream.sync
+    finish, sync = Stream._finish, Stream._sync
 
     def hasty(self: Stream) -> None:
-        patch.setattr(Stream, "sync", nothing)
-        roll(self)
-        patch.setattr(Stream, "sync", sync)
+        patch.setattr(Stream, "_sync", nothing)
+        finish(self)
+        patch.setattr(Stream, "_sync", sync)
 
-    patch.setattr(Stream, "_roll", hasty)
+    patch.setattr(Stream, "_finish", hasty)
+
+
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
+def a_segment_is_left_with_zeros_behind_its_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Stream, "_finish", Stream.sync)
+
+
+@killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
+def the_cut_of_a_segment_that_is_left_is_not_synced(patch: pytest.MonkeyPatch) -> None:
+    finish = Stream._finish
+
+    def early(self: Stream) -> None:
+        self.sync()
+        patch.setattr(Stream, "_sync", nothing)
+        finish(self)
+        patch.undo()
+        patch.setattr(Stream, "_finish", early)
+
+    patch.setattr(Stream, "_finish", early)
 
 
 @killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
@@ -105,11 +124,11 @@ def emptied_segments_go_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 def the_remains_of_a_failed_write_stay(patch: pytest.MonkeyPatch) -> None:
     append = Stream._append
 
-    def careless(self: Stream, buffers: Sequence[Any]) -> None:
+    def careless(self: Stream, buffers: Sequence[Any], size: int) -> None:
         file = self._file
         assert file is not None
         patch.setattr(type(file), "truncate", nothing)
-        append(self, buffers)
+        append(self, buffers, size)
 
     patch.setattr(Stream, "_append", careless)
 

@@ -8,6 +8,7 @@ from pathlib import Path as File
 
 import pytest
 
+from blocktree.disk.files import File as DiskFile
 from blocktree.store import messages as m
 from blocktree.store.driver import TICK_SECONDS
 from store.test_troubles import new_file
@@ -60,15 +61,15 @@ async def test_no_sync_waits_for_more_than_a_piece_of_a_stream(tmp_path: File) -
     async with world(tmp_path, 1) as place:
         ann, disk = await place.client(), place.nodes["pi-1"].disk
         stream_of = disk._stream
-        sync, waited = stream_of.sync, list[int]()
+        sync, waited = stream_of._sync, list[int]()
 
-        def slowly() -> None:
+        def slowly(file: DiskFile) -> None:
             waited.append(disk.unsynced)
             time.sleep(0.05)
-            sync()
+            sync(file)
 
         disk.begin_sync = lambda: None
-        stream_of.sync = slowly  # type: ignore[method-assign]
+        stream_of._sync = slowly  # type: ignore[method-assign]
         stream = [os.urandom(1 << 20) for _ in range(32)]
         puts = [ann.ask(m.PutBlobs((len(blob),), blob), m.Stored) for blob in stream]
         streaming = asyncio.gather(*puts)

@@ -348,7 +348,7 @@ class House:
         if not segments:
             return
         path = self.dice.choices(segments, [each.stat().st_size for each in segments])[0]
-        size = path.stat().st_size
+        size = len(path.read_bytes().rstrip(b"\0"))  # zeros behind the end are nobody's
         self.rotten.add(name)
         self.note(f"{name}: {path.name} rots")
         with path.open("r+b") as file:

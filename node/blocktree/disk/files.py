@@ -16,7 +16,7 @@ _sync_contents = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 class File(Protocol):
-    """One open file, only ever appended to. All calls raise OSError.
+    """One open file, only ever appended to by one object at a time. All calls raise OSError.
 
     It is given back when the last reference goes, so a reader in another thread never sees its
     number reused.
@@ -24,6 +24,12 @@ class File(Protocol):
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write all buffers at the end; on an error, part of them may be there."""
+
+    def fill(self, offset: int, size: int) -> None:
+        """Put zeros behind the end, where the next appends go: their syncs need no new size.
+
+        A crash may leave them, or a part, until `truncate` has taken them away for good.
+        """
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes, fewer only at the end. Callable from any thread."""
@@ -35,10 +41,10 @@ class File(Protocol):
         """These bytes are durable, and not likely to be read soon: they need not be in memory."""
 
     def truncate(self, size: int) -> None:
-        """Cut the file."""
+        """Cut the file, and what `fill` put behind its end; durable after `sync`."""
 
     def size(self) -> int:
-        """The bytes in it now."""
+        """The bytes that were in it when it was opened, and what was appended since."""
 
 
 class Files(Protocol):
@@ -77,6 +83,7 @@ class OsFile:
 
     def __init__(self, number: int) -> None:
         self._fd = number
+        self._end = os.fstat(number).st_size
 
     def fileno(self) -> int:
         """The descriptor, while this object lives."""
@@ -88,13 +95,23 @@ class OsFile:
             self._write(list(buffers[start : start + _IOVECS_MAX]))
 
     def _write(self, rest: list[Buffer]) -> None:
-        written = os.writev(self._fd, rest)
+        written = self._write_some(rest)
         while rest:
             while rest and written >= len(rest[0]):
                 written -= len(rest.pop(0))
             if rest:  # the kernel took a part: a signal, or the disk is getting full
                 rest[0] = memoryview(rest[0])[written:]
-                written = os.writev(self._fd, rest)
+                written = self._write_some(rest)
+
+    def _write_some(self, rest: list[Buffer]) -> int:
+        written = os.pwritev(self._fd, rest, self._end)
+        self._end += written
+        return written
+
+    def fill(self, offset: int, size: int) -> None:
+        """Zeros; fewer if the disk gets full."""
+        assert offset >= self._end
+        os.pwrite(self._fd, bytes(size), offset)
 
     def read(self, offset: int, size: int) -> bytes:
         """One pread, more only if the kernel returns less."""
@@ -120,10 +137,11 @@ class OsFile:
     def truncate(self, size: int) -> None:
         """Cut the file."""
         os.ftruncate(self._fd, size)
+        self._end = size
 
     def size(self) -> int:
-        """The bytes in it now."""
-        return os.fstat(self._fd).st_size
+        """Up to where the next append goes."""
+        return self._end
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):  # nothing waits in it: what matters was synced
@@ -178,7 +196,7 @@ class OsFiles:
         return self._open(name, 0)
 
     def _open(self, name: str, more: int) -> OsFile:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | more
+        flags = os.O_RDWR | os.O_CLOEXEC | more
         return OsFile(os.open(name, flags, _MODE, dir_fd=self._fd))
 
     def rename(self, old: str, new: str) -> None:

@@ -36,6 +36,7 @@ class SimulatedFile:
         self.name = name
         self.contents = bytearray(contents)
         self.synced = len(contents)
+        self.filled = 0  # zeros up to here, if it is behind the end
         self.cut = b""  # durable bytes that a truncation took away, until the next sync
 
     def append(self, buffers: Sequence[Buffer]) -> None:
@@ -47,6 +48,11 @@ class SimulatedFile:
             room -= len(buffer)
             if room < 0:
                 raise OSError(errno.ENOSPC, "the simulated disk is full")
+
+    def fill(self, offset: int, size: int) -> None:
+        """Remember: what matters is what a crash may leave."""
+        self._directory.enter("fill", self.name)
+        self.filled = offset + size
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes."""
@@ -64,11 +70,13 @@ class SimulatedFile:
         assert offset + size <= self.synced
 
     def truncate(self, size: int) -> None:
-        """Cut; before the next sync a crash may bring the durable part back."""
+        """Cut; before the next sync a crash may bring back the durable part, and zeros."""
         self._directory.enter("truncate", self.name)
-        if size < self.synced:
-            self.cut = bytes(self.contents[size : self.synced]) + self.cut
-            self.synced = size
+        zeros = bytes(max(0, self.filled - max(size, self.synced)))
+        if size < self.synced or zeros:
+            self.cut = bytes(self.contents[size : self.synced]) + zeros + self.cut
+            self.synced = min(size, self.synced)
+        self.filled = 0
         del self.contents[size:]
 
     def size(self) -> int:
@@ -76,7 +84,10 @@ class SimulatedFile:
         return len(self.contents)
 
     def torn(self, survives: Survives, *, whole_size: bool) -> bytes:
-        """What a crash leaves: blocks that do not survive are zeros, or missing at the end."""
+        """What a crash leaves: blocks that do not survive are zeros, or missing at the end.
+
+        With `whole_size` so are those that were filled.
+        """
         if self.cut and survives(self.name, -1):
             return bytes(self.contents[: self.synced]) + self.cut
         left = bytearray(self.contents[: self.synced])
@@ -85,7 +96,8 @@ class SimulatedFile:
                 low = max(self.synced, block * BLOCK)
                 left.extend(bytes(low - len(left)))
                 left += self.contents[low : (block + 1) * BLOCK]
-        return bytes(left.ljust(len(self.contents), b"\0") if whole_size else left)
+        size = max(len(self.contents), self.filled) if whole_size else 0
+        return bytes(left.ljust(size, b"\0"))
 
 
 class SimulatedFiles:
@@ -212,7 +224,9 @@ class SimulatedFiles:
 
     def state(self) -> tuple[object, ...]:
         """What changes whenever a crash could leave something else."""
-        files = [(n, f.synced, len(f.contents), len(f.cut)) for n, f in self._names.items()]
+        files = [
+            (n, f.synced, len(f.contents), f.filled, len(f.cut)) for n, f in self._names.items()
+        ]
         return (*files, len(self._pending))
 
     def everything(self) -> dict[str, bytes]:
