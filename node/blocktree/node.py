@@ -30,6 +30,7 @@ from blocktree.raft import Membership, SnapshotMark
 from blocktree.services import register_paths
 from blocktree.services.hosting import Hosting
 from blocktree.services.run_messages import SERVICES_ACTOR
+from blocktree.store.blobs import hashed_in_a_millisecond
 from blocktree.store.folder import NodeFolder, Settings
 from blocktree.store.host import Host
 from blocktree.store.joining import Joining
@@ -71,7 +72,14 @@ class Node:
         self.links = Links(self._side, sources=[self._known], dice=random.random)
         self.runtime = Runtime(credential.path, self.links)
         self._kernel = KernelSync.open()
-        host = Host(disk, self._worker, self._crew, reserve=limits.reserve, kernel=self._kernel)
+        host = Host(
+            disk,
+            self._worker,
+            self._crew,
+            reserve=limits.reserve,
+            hashed_at_once=hashed_in_a_millisecond(),
+            kernel=self._kernel,
+        )
         self.store = SectorStore(credential.identity, self.runtime, host)
         self.store.members_changed = self.links.recheck
         self.paths = register_paths(

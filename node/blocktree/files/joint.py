@@ -19,7 +19,7 @@ from blocktree.names import FileId
 from blocktree.sectors.header import SignedHeader
 
 CHANGES_MAX = 64  # in one joint transaction
-BYTES_MAX = 256 << 10  # of blobs that ride along with it
+BYTES_MAX = 320 << 10  # of blobs that ride along with it: 64 files of 4 KiB, sealed
 
 Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
 

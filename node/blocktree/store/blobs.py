@@ -5,6 +5,7 @@ it. Reading and hashing run on threads. One answer carries at most `ANSWER_BYTES
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
@@ -14,6 +15,7 @@ from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
 from blocktree.names import Address, Digest, Path
 from blocktree.store.between import RAFT_ACTOR, NeedBlobs, NeededBlobs
+from blocktree.store.host import Host
 from blocktree.store.messages import GET_BLOBS_MAX, Blobs
 from blocktree.store.staging import Staging
 from blocktree.store.worker import Worker, run
@@ -24,7 +26,10 @@ log = logging.getLogger(__name__)
 ANSWER_BYTES = 4 << 20
 _ASK_SECONDS = 10.0
 _ASK_DIGESTS = 256
-INLINE_BYTES = 64 << 10  # hashing or copying less than this is quicker than asking a thread
+_SAMPLE = bytes(64 << 10)
+_AT_ONCE_SECONDS = 0.001  # hashing may hold the loop so long: a thread's turn takes as much of it
+_AT_ONCE_MIN = 128 << 10
+_AT_ONCE_MAX = 2 << 20
 
 
 def split_blobs(lengths: Sequence[int], body: Body) -> list[memoryview]:
@@ -49,11 +54,24 @@ def hash_all(parts: Sequence[Buffer]) -> list[Digest]:
     return [Digest(sha256(part).digest()) for part in parts]
 
 
-async def digests_of(worker: Worker, parts: Sequence[Buffer]) -> list[Digest]:
+async def digests_of(host: Host, parts: Sequence[Buffer]) -> list[Digest]:
     """The name of each blob, on a thread if it is much."""
-    if sum(map(len, parts)) <= INLINE_BYTES:
+    if sum(map(len, parts)) <= host.hashed_at_once:
         return hash_all(parts)
-    return await run(worker, lambda: hash_all(parts))
+    return await run(host.crew, lambda: hash_all(parts))
+
+
+def hashed_in_a_millisecond() -> int:
+    """Bytes that this machine hashes meanwhile: processors without SHA instructions a tenth."""
+    took = min(_seconds_for_sample() for _ in range(5))
+    fits = int(len(_SAMPLE) * _AT_ONCE_SECONDS / took)
+    return min(max(fits, _AT_ONCE_MIN), _AT_ONCE_MAX)
+
+
+def _seconds_for_sample() -> float:
+    begin = time.perf_counter()
+    sha256(_SAMPLE)
+    return time.perf_counter() - begin
 
 
 class BlobReader:
@@ -117,9 +135,9 @@ class BlobReader:
 class BlobFetcher:
     """Gets missing blobs from other nodes of the group."""
 
-    def __init__(self, runtime: Runtime, worker: Worker, staging: Staging) -> None:
+    def __init__(self, runtime: Runtime, host: Host, staging: Staging) -> None:
         self._runtime = runtime
-        self._worker = worker
+        self._host = host
         self._staging = staging
 
     async def fetch(
@@ -165,7 +183,7 @@ class BlobFetcher:
     ) -> list[Digest]:
         here = [d for d, length in zip(asked, answer.lengths, strict=True) if length > 0]
         parts = split_blobs([length for length in answer.lengths if length > 0], answer.body)
-        digests = await digests_of(self._worker, parts)
+        digests = await digests_of(self._host, parts)
         good = [(d, part) for d, part, want in zip(digests, parts, here, strict=True) if d == want]
         if good:
             await self._staging.add(good)

@@ -28,7 +28,7 @@ from blocktree.sectors.check import Checked, check_commit
 from blocktree.sectors.header import SignedHeader
 from blocktree.sectors.transaction import Command, Outcome
 from blocktree.sectors.transaction import Commit as CommitCommand
-from blocktree.store.blobs import INLINE_BYTES, digests_of, hash_all, split_blobs
+from blocktree.store.blobs import digests_of, hash_all, split_blobs
 from blocktree.store.checks import Checks
 from blocktree.store.entries import Prepared, prepare
 from blocktree.store.firstlease import to_lease
@@ -81,6 +81,7 @@ class Commits:
         self._replica = replica
         self._leading = leading
         self._clock = replica.host.clock
+        self._hashed_at_once = replica.host.hashed_at_once
         self._writer_of = writer_of
         self._checks = Checks()
         self._loop = asyncio.get_running_loop()
@@ -93,7 +94,7 @@ class Commits:
             raise Fault(Kind.USAGE, f"more than {PUT_BLOBS_MAX} blobs at once")
         parts = split_blobs(message.lengths, message.body)
         self._check_room(len(message.body))
-        digests = await digests_of(self._replica.host.crew, parts)
+        digests = await digests_of(self._replica.host, parts)
         await self._stage(parts, digests, message.body, riding=False)
         return Stored(tuple(digests))
 
@@ -109,7 +110,7 @@ class Commits:
         if len(self._slow) + len(self._checks) + leadership.in_flight >= IN_FLIGHT_MAX:
             raise Fault(Kind.BUSY, "too many changes are on their way")
         change = _Change(leadership, message, self._writer_of(identity), call, Later())
-        if len(message.body) > INLINE_BYTES or self._replica.staging.tight:
+        if len(message.body) > self._hashed_at_once or self._replica.staging.tight:
             return self._slowly(self._prepare_and_change(change))
         if message.lengths:
             parts = split_blobs(message.lengths, message.body)
@@ -171,7 +172,7 @@ class Commits:
         staging, message = self._replica.staging, change.message
         if message.lengths:
             parts = split_blobs(message.lengths, message.body)
-            digests = await digests_of(self._replica.host.crew, parts)
+            digests = await digests_of(self._replica.host, parts)
             written = self._stage(parts, digests, message.body, riding=True)
             if staging.tight:
                 await written

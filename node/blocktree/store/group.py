@@ -124,7 +124,7 @@ class GroupActor(Actor):
     async def _hold(self, message: HoldBlobs) -> None:
         try:
             parts = split_blobs(message.lengths, message.body)
-            digests = await digests_of(self._replica.host.crew, parts)
+            digests = await digests_of(self._replica.host, parts)
             if tuple(digests) != message.digests:
                 raise Fault(Kind.DAMAGED, "forwarded blobs that are not what they are called")
             await self._replica.staging.add(list(zip(digests, parts, strict=True)))

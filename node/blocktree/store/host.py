@@ -26,6 +26,7 @@ class Host:
         now_ns: nanoseconds since 1970.
         reserve: free bytes below which blobs are refused (`disk.Limits.reserve`).
         staged_max: bytes of blobs that may wait for their commit.
+        hashed_at_once: bytes of blobs that are hashed on the loop; more goes to `crew`.
         kernel: syncs without a thread, where the kernel can; None: `worker` does it.
         log_kept: applied entries kept for followers that lag.
     """
@@ -39,6 +40,7 @@ class Host:
     now_ns: Callable[[], int] = time.time_ns
     reserve: int = 128 << 20
     staged_max: int = 4 << 30
+    hashed_at_once: int = 384 << 10
     kernel: KernelSync | None = None
     log_kept: int = 10_000
 

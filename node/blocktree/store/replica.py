@@ -70,7 +70,7 @@ class Replica:
         self.driver = Driver(me, host, self, runtime.soon)
         self.staging = Staging(host, self.driver.saver, self.tree.is_needed)
         self.reader = BlobReader(disk, crew, self.staging.needs)
-        self.fetcher = BlobFetcher(runtime, crew, self.staging)
+        self.fetcher = BlobFetcher(runtime, host, self.staging)
         self.forwarder = Forwarder(runtime, self.other_paths)
         self.riders = Riders(self._goes_alone)
         self.source = SnapshotSource(disk, host.worker, crew)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from blocktree.disk.batch import Buffer
 from blocktree.names import Digest
 
-RIDER_BYTES_MAX = 32 << 10  # of the blobs of one commit; larger ones go on the bulk lane
+RIDER_BYTES_MAX = 384 << 10  # of the blobs of one commit; larger ones go on the bulk lane
 RIDERS_BYTES = 4 << 20  # less than a frame's body
 
 

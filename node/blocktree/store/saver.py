@@ -27,7 +27,7 @@ from blocktree.store.host import Host
 
 _RETRY_SECONDS = 1.0
 _BLOB_BYTES_MAX = 16 << 20  # of blobs in one append
-_SMALL_BYTES = 96 << 10
+_SMALL_BYTES = 512 << 10
 _SMALL_RECORDS = 256
 _PIECE_BYTES = 4 << 20  # of a stream: more is not written in one job, nor left to later syncs
 _BESIDE_BYTES_MAX = 1 << 20  # of blobs beside entries that do not name them
