@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.commit import NewVersion
-from blocktree.files.joint import BYTES_MAX, CHANGES_MAX, Joint
+from blocktree.files.commit import RIDE_BYTES_MAX, NewVersion
+from blocktree.files.joint import CHANGES_MAX, Joint
 from blocktree.files.service import Filesystem
 from blocktree.files.volume import ROOT_INO
 from blocktree.names import Digest
@@ -118,13 +118,13 @@ def test_transactions_are_bounded() -> None:
     assert told == [[n] for n in range(1, count + 1)]
     assert max(map(len, came)) == CHANGES_MAX
     assert len(came) == 4
-    _, came = together(*[[version(n, BYTES_MAX // 2)] for n in range(1, 6)])
+    _, came = together(*[[version(n, RIDE_BYTES_MAX // 2)] for n in range(1, 6)])
     assert came == [[1, 2], [3, 4], [5]]
 
 
 def test_what_is_large_goes_alone_and_keeps_nobody() -> None:
     many = [version(n) for n in range(100, 101 + CHANGES_MAX)]
-    _, came = together([version(1)], [version(2, BYTES_MAX + 1)], many, [version(3)])
+    _, came = together([version(1)], [version(2, RIDE_BYTES_MAX + 1)], many, [version(3)])
     assert sorted(came, key=len) == [[2], [1, 3], [*range(100, 101 + CHANGES_MAX)]]
 
 

@@ -21,7 +21,7 @@ from blocktree.store import messages
 from blocktree.store.messages import Committed
 from blocktree.wire import encode
 
-RIDE_BYTES_MAX = 1 << 20
+RIDE_BYTES_MAX = 1 << 20  # of blobs that go with one transaction
 _MISSING_ROUNDS = 4  # of putting blobs again that a lost leader had staged
 
 

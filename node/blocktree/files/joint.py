@@ -14,12 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from blocktree.fault import Fault
 from blocktree.files.client import AGAIN
-from blocktree.files.commit import NewVersion, light_bytes
+from blocktree.files.commit import RIDE_BYTES_MAX, NewVersion, light_bytes
 from blocktree.names import FileId
 from blocktree.sectors.header import SignedHeader
 
 CHANGES_MAX = 64  # in one joint transaction
-BYTES_MAX = 320 << 10  # of blobs that ride along with it: 64 files of 4 KiB, sealed
 
 Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
 
@@ -31,7 +30,7 @@ class _Group:
         self.versions: list[NewVersion] = []
         self.task: asyncio.Task[list[SignedHeader | None]] | None = None
         self._files: set[FileId] = set()
-        self._room = BYTES_MAX
+        self._room = RIDE_BYTES_MAX
 
     def takes(self, versions: Sequence[NewVersion], size: int) -> bool:
         """Whether there is room for these; one file is in a transaction once."""
@@ -60,7 +59,7 @@ class Joint:
     async def commit(self, versions: Sequence[NewVersion]) -> list[SignedHeader | None]:
         """As `Commits.commit`."""
         size = light_bytes(versions)
-        if size is None or size > BYTES_MAX or len(versions) > CHANGES_MAX:
+        if size is None or size > RIDE_BYTES_MAX or len(versions) > CHANGES_MAX:
             return await self._commit(versions)
         group = self._group
         if group is None or not group.takes(versions, size):

@@ -1,7 +1,8 @@
 """Serving blobs to whoever asks, and fetching those that are missing here.
 
 A blob proves itself: whatever came is hashed before it is stored, so it does not matter who sent
-it. Reading and hashing run on threads. One answer carries at most `ANSWER_BYTES`.
+it. Reading runs on threads, and so does hashing that would take more than a millisecond. One answer
+carries at most `ANSWER_BYTES`.
 """
 
 import logging
