@@ -84,14 +84,13 @@ def a_segment_is_left_with_zeros_behind_its_end(patch: pytest.MonkeyPatch) -> No
 
 @killed_by(test_crash.test_every_cut_of_a_run_leaves_what_was_acknowledged, 0, Run)
 def the_cut_of_a_segment_that_is_left_is_not_synced(patch: pytest.MonkeyPatch) -> None:
-    finish = Stream._finish
+    finish, sync = Stream._finish, Stream._sync
 
     def early(self: Stream) -> None:
         self.sync()
         patch.setattr(Stream, "_sync", nothing)
         finish(self)
-        patch.undo()
-        patch.setattr(Stream, "_finish", early)
+        patch.setattr(Stream, "_sync", sync)
 
     patch.setattr(Stream, "_finish", early)
 

@@ -81,7 +81,6 @@ class Commits:
         self._replica = replica
         self._leading = leading
         self._clock = replica.host.clock
-        self._hashed_at_once = replica.host.hashed_at_once
         self._writer_of = writer_of
         self._checks = Checks()
         self._loop = asyncio.get_running_loop()
@@ -110,7 +109,8 @@ class Commits:
         if len(self._slow) + len(self._checks) + leadership.in_flight >= IN_FLIGHT_MAX:
             raise Fault(Kind.BUSY, "too many changes are on their way")
         change = _Change(leadership, message, self._writer_of(identity), call, Later())
-        if len(message.body) > self._hashed_at_once or self._replica.staging.tight:
+        host, staging = self._replica.host, self._replica.staging
+        if len(message.body) > host.hashed_at_once or staging.tight:
             return self._slowly(self._prepare_and_change(change))
         if message.lengths:
             parts = split_blobs(message.lengths, message.body)
