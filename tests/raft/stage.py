@@ -389,8 +389,9 @@ def describe(message: Message | SnapshotMark) -> str:
             return f"no {index}, try {hint}:{hint_term}, term {term}"
         case AppendReply(term, index):
             return f"holds up to {index}, term {term}"
-        case Heartbeat(term, commit, turn):
-            return f"heartbeat {turn} term {term}, commit {commit}"
+        case Heartbeat(term, commit, turn, late):
+            calm = f", the next {late} ticks later" if late else ""
+            return f"heartbeat {turn} term {term}, commit {commit}{calm}"
         case HeartbeatReply(term, turn):
             return f"heard {turn}, term {term}"
         case CampaignNow(term):

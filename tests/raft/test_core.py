@@ -228,6 +228,30 @@ def test_a_stall_lets_what_arrived_be_read_first() -> None:
     assert raft.now_tick == 1000
 
 
+@pytest.mark.parametrize("late", [-1, 201])
+def test_a_heartbeat_that_announces_too_long_a_silence_is_refused(late: int) -> None:
+    raft, _ = core()
+    raft.receive(B, Heartbeat(1, 0, 1))
+    before = raft.quiet_ticks
+    with pytest.raises(Fault) as caught:
+        raft.receive(B, Heartbeat(1, 0, 2, late))
+    assert caught.value.kind is Kind.CONTRACT
+    assert raft.quiet_ticks == before
+
+
+def test_a_calm_leader_that_nobody_hears_steps_down_before_its_next_heartbeat() -> None:
+    raft, platter = led(replace(Config(), calm_after_ticks=0))
+    raft.receive(B, HeartbeatReply(1, 1))
+    for _ in range(Config().heartbeat_ticks):
+        raft.tick()
+    assert Heartbeat(1, 0, 2, late=18) in work(raft, platter)
+    for _ in range(Config().election_ticks_min):
+        raft.tick()
+        assert raft.leader
+    raft.tick()
+    assert not raft.leader
+
+
 def test_quiet_ticks_end_where_something_is_due() -> None:
     raft, _ = led(replace(Config(), heartbeat_ticks=3))
     raft.tick()

@@ -38,6 +38,7 @@ RECORDS: dict[str, Record] = {
     "append-reply": AppendReply(3, 19),
     "append-reply-rejected": AppendReply(3, 17, rejected=True, hint_index=9, hint_term=1),
     "heartbeat": Heartbeat(3, 16, 1000),
+    "heartbeat-of-a-calm-group": Heartbeat(3, 16, 1000, late=16),
     "heartbeat-reply": HeartbeatReply(3, 1000),
     "campaign-now": CampaignNow(3),
 }

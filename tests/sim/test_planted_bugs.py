@@ -468,6 +468,22 @@ def leads_on_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "_tick_leader", stubborn)
 
 
+@found_by("calm_group")
+def is_loyal_for_the_usual_time_to_a_leader_that_is_calm(patch: pytest.MonkeyPatch) -> None:
+    hear = replication.hear
+
+    def forgetful(s: State, leader: NodeId, late: int = 0) -> None:
+        hear(s, leader, late)
+        s.heard = s.now
+
+    patch.setattr(replication, "hear", forgetful)
+
+
+@found_by("calm_group_is_stirred")
+def stays_calm_whatever_is_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reads, "stir", lambda s, lead: None)
+
+
 @found_by("a_member_that_is_ahead_gets_back_in")
 def says_nothing_to_a_leader_behind(patch: pytest.MonkeyPatch) -> None:
     settle = core._settle_term

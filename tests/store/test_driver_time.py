@@ -111,6 +111,28 @@ async def test_time_that_was_not_waited_for_counts_as_much_as_a_tick_at_a_time()
 
 
 @in_loop
+async def test_after_a_stall_what_arrived_is_read_before_the_leader_is_missed() -> None:
+    stage = Stage(LEADER, OTHER)
+    stage.driver.start()
+    for late in (0, 16):
+        stage.driver.receive(LEADER, Heartbeat(1, 0, 1, late))
+        await stage.settle()
+        stage.now += 60  # its timer comes first this time
+        stage.driver._tick()
+        assert stage.driver.raft.leader == LEADER
+    stage.driver.receive(LEADER, Heartbeat(1, 0, 2))
+    await stage.settle()
+    assert stage.driver.raft.quiet_ticks > 4
+    stage.now += 60
+    stage.driver._tick()
+    assert stage.driver.raft.leader == LEADER
+    stage.now += TICK_SECONDS + 1e-6
+    stage.driver._tick()
+    assert not stage.driver.raft.leader  # nothing had arrived: it asks for votes
+    stage.driver.stop()
+
+
+@in_loop
 async def test_a_node_that_leads_suddenly_waits_no_longer_than_a_tick_too_much() -> None:
     """Its timer was set by a follower's patience."""
     stage = Stage()
@@ -133,6 +155,6 @@ async def test_a_follower_that_hears_its_leader_is_not_woken_by_its_timer() -> N
         stage.now += 3 * TICK_SECONDS + 1e-6
         stage.driver.receive(LEADER, Heartbeat(1, 0, 1))
         await stage.settle()
-        assert stage.driver._planned_ticks == 5  # that is later than the next heartbeat
+        assert stage.driver._planned_ticks > 4  # that is later than the next heartbeat
         assert stage.driver._planned_from == stage.driver._ticked
     stage.driver.stop()

@@ -118,9 +118,9 @@ class Raft:
         elif lead.transfer:
             quiet = 0
         else:
-            quiet = min(
-                config.heartbeat_ticks - lead.heartbeat - 1, config.election_ticks_min - lead.alone
-            )
+            quiet = lead.interval - lead.heartbeat - 1
+            if lead.rounds:
+                quiet = min(quiet, config.election_ticks_min - lead.alone)
         return max(0, quiet)
 
     @property
@@ -373,12 +373,13 @@ def _settle_term(state: State, sender: NodeId, message: Message) -> bool:
 
 
 def _tick_leader(state: State, lead: Lead) -> None:
-    lead.alone += 1
+    lead.alone = lead.alone + 1 if lead.rounds else 0
     if lead.alone > state.config.election_ticks_min:
         state.follow(NOBODY)  # check-quorum: a leader nobody hears must not answer for the group
         return
+    lead.calm += 1
     lead.heartbeat += 1
-    if lead.heartbeat >= state.config.heartbeat_ticks:
+    if lead.heartbeat >= lead.interval:
         reads.start_round(state, lead)
     transfer.give_way(state)
 

@@ -118,11 +118,15 @@ class AppendReply(Record):
 @record(0x0314)
 @dataclass(frozen=True, slots=True)
 class Heartbeat(Record):
-    """The leader is alive. `round` numbers the quorum rounds that reads and leases wait for."""
+    """The leader is alive. `round` numbers the quorum rounds that reads and leases wait for.
+
+    The next one may come `late` ticks later than usual, for nobody asks anything of this group.
+    """
 
     term: int
     commit: int
     round: int
+    late: int = 0
 
 
 @record(0x0315)

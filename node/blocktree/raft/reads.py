@@ -1,5 +1,8 @@
 """Quorum rounds: one heartbeat answered by a quorum confirms reads and leases (section 6.4).
 
+A group of which nothing is asked is calm: its rounds are rare, and each tells the followers how
+much later than usual the next may come. They are loyal, and wait with an election, so much longer.
+
 All reads that came since the last Ready share one round. A read may be answered from the state at
 the commit point of the moment its round started: a quorum that answered it had not helped any later
 leader by then, so nothing newer was acknowledged to anybody before the read began.
@@ -21,6 +24,7 @@ def ask(state: State, request: int) -> None:
     if len(lead.reads_waiting) >= state.config.reads_max:
         raise Fault(Kind.BUSY, f"over {state.config.reads_max} reads wait")
     lead.reads_waiting.append(request)
+    stir(state, lead)
 
 
 def gather(state: State, lead: Lead) -> None:
@@ -35,15 +39,25 @@ def gather(state: State, lead: Lead) -> None:
         start_round(state, lead)
 
 
+def stir(state: State, lead: Lead) -> None:
+    """Something is asked of the group: it is not calm, the next round comes in the usual time."""
+    lead.calm = 0
+    lead.interval = state.config.heartbeat_ticks
+
+
 def start_round(state: State, lead: Lead) -> None:
     """Send a heartbeat to everybody; lost ones are made up for by the next round."""
+    config = state.config
+    calm = lead.calm >= config.calm_after_ticks
+    lead.interval = config.calm_heartbeat_ticks if calm else config.heartbeat_ticks
+    late = lead.interval - config.heartbeat_ticks
     lead.heartbeat = 0
     lead.round += 1
     lead.rounds.append((lead.round, state.now))
     for node, progress in lead.progress.items():
         commit = min(progress.match, state.log.commit)
         progress.latest = lead.round
-        state.send(node, Heartbeat(state.term, commit, lead.round))
+        state.send(node, Heartbeat(state.term, commit, lead.round, late))
     confirm(state, lead)
 
 

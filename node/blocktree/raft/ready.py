@@ -62,6 +62,8 @@ class Config:
     heartbeat_ticks: int = 2
     election_ticks_min: int = 12  # also: how long voters are loyal to a leader they heard
     election_ticks_max: int = 24
+    calm_after_ticks: int = 40  # that nothing was asked of the leader
+    calm_heartbeat_ticks: int = 20  # from then on
     lease_margin_ticks: int = 2  # for clocks that drift and ticks that are late
     append_bytes_max: int = 512 << 10  # payload in one message, unless one entry is larger
     append_entries_max: int = 1024

@@ -24,6 +24,8 @@ from blocktree.raft.progress import Pace, Progress
 from blocktree.raft.state import Lead, Role, State
 from blocktree.wire import decode
 
+LATE_TICKS_MAX = 200  # ten seconds
+
 
 def lead(state: State) -> None:
     """Take power in the present term, and say so with an empty entry.
@@ -58,6 +60,7 @@ def append(state: State, lead: Lead, kind: EntryKind, payload: bytes) -> int:
     """Put one entry of this term at the end of the leader's log."""
     index = state.log.last_index + 1
     state.log.append(Entry(state.term, index, kind, payload))
+    reads.stir(state, lead)
     lead.uncommitted_bytes += len(payload)
     return index
 
@@ -111,15 +114,18 @@ def _keep(state: State, sender: NodeId, fresh: Sequence[Entry]) -> None:
 
 
 def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
-    """The leader is there.
+    """The leader is there, and says how much later than usual the next heartbeat may come.
 
     A heartbeat's commit point never passes what this process acknowledged to this leader, so the
     log is equal up to there even if a restart made us forget it. If the log does not even reach
     there, it has lost what was durable.
 
     Raises:
-        Fault: DAMAGED, nothing is changed: from now on this process is in doubt.
+        Fault: DAMAGED, nothing is changed: from now on this process is in doubt. CONTRACT if the
+            next one is too late for a group that has to notice who is gone.
     """
+    if not 0 <= message.late <= LATE_TICKS_MAX:
+        raise Fault(Kind.CONTRACT, f"the next heartbeat {message.late} ticks late", path=sender)
     if message.commit > state.log.last_index and not state.in_doubt:
         raise Fault(
             Kind.DAMAGED,
@@ -127,20 +133,20 @@ def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
             f" {state.log.last_index}: the disk lost what it had called durable",
             next_step="start the node again, the others repair it; or replace the disk",
         )
-    hear(state, sender)
+    hear(state, sender, message.late)
     state.matched = max(state.matched, min(message.commit, state.log.last_index))
     learn_commit(state, message.commit)
     state.send(sender, HeartbeatReply(state.term, message.round))
 
 
-def hear(state: State, leader: NodeId) -> None:
-    """Follow the leader of the present term, and be loyal to it for a while."""
+def hear(state: State, leader: NodeId, late: int = 0) -> None:
+    """Follow the leader of the present term, and be loyal to it for a while and `late` ticks."""
     if state.role is Role.LEADER:
         raise Fault(Kind.CONTRACT, f"also claims to lead term {state.term}", path=leader)
-    state.heard = state.now
+    state.heard = state.now + late
     if state.leader != leader or state.role is not Role.FOLLOWER:
         state.follow(leader)
-    state.elapsed = 0
+    state.elapsed = -late
 
 
 def learn_commit(state: State, commit: int) -> None:
@@ -199,6 +205,8 @@ def on_heartbeat_reply(state: State, sender: NodeId, message: HeartbeatReply) ->
     if lead is None or progress is None:
         return
     progress.answered(message.round, state.log.last_index)
+    if progress.match < state.log.last_index:
+        reads.stir(state, lead)  # it is there, and lacks something
     if min(message.round, lead.round) > progress.round:
         progress.round = min(message.round, lead.round)
         reads.confirm(state, lead)

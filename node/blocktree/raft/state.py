@@ -51,9 +51,11 @@ class Lead:
 
     __slots__ = (
         "alone",
+        "calm",
         "contact",
         "first_index",
         "heartbeat",
+        "interval",
         "progress",
         "reads_confirmed",
         "reads_running",
@@ -70,7 +72,9 @@ class Lead:
         self.first_index = first_index  # of this term
         self.progress: dict[NodeId, Progress] = {}  # every other member
         self.heartbeat = 0  # ticks since the last round
-        self.alone = 0  # ticks since a quorum answered
+        self.interval = 0  # ticks from that to the next
+        self.calm = 0  # ticks since something was asked of the group
+        self.alone = 0  # ticks that a round has waited for a quorum
         self.stuck = 0  # ticks for which others committed what my own disk has not saved
         self.contact = contact  # when the newest round that a quorum answered was sent
         self.round = 0

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
 _LARGE_BYTES = 4 << 10  # of an entry
-_QUIET_MAX = 4  # ticks that only count and are not waited for: a quiet node wakes less often
+_QUIET_MAX = 20  # ticks that only count and are not waited for: a quiet node wakes less often
 _SLICE_SECONDS = 0.004
 
 
@@ -261,12 +261,17 @@ class Driver:
             self._plan_tick()
 
     def _count_ticks(self) -> bool:
-        """Tell the core of the time that passed: the ticks that were waited for, and any stall."""
+        """Tell the core of the time that passed: the ticks that were waited for, and any stall.
+
+        After a stall the tick for which the timer was set is yet to come: what arrived meanwhile is
+        read before anything is done for the lack of it.
+        """
         elapsed = int((self._clock() - self._ticked) / TICK_SECONDS)
         if elapsed <= 0 or not self._started:
             return False
         self._ticked += elapsed * TICK_SECONDS
-        awaited = min(elapsed, self._planned_ticks)
+        planned = self._planned_ticks
+        awaited = elapsed if elapsed <= planned else max(1, planned - 1)
         for _ in range(awaited - 1):
             self.raft.tick()
         self.raft.tick(elapsed - awaited + 1)
