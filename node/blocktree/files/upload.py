@@ -20,6 +20,7 @@ from blocktree.files.client import SectorService
 from blocktree.names import Digest
 from blocktree.sectors.sector import NONCE_BYTES, SectorCipher
 from blocktree.store.messages import PutBlobs, Stored
+from blocktree.wire import Spares
 
 BATCH_BYTES = 1 << 20  # of content in one message
 BATCHES_MAX = 6
@@ -49,7 +50,7 @@ class Sent:
         if held is not None:
             return held.content
         start = sum(batch.lengths[: self.slot])
-        blob = memoryview(batch.body)[start : start + batch.lengths[self.slot]]
+        blob = batch.body[start : start + batch.lengths[self.slot]]
         return batch.cipher.open(batch.indexes[self.slot], blob)
 
 
@@ -66,7 +67,7 @@ class Batch:
         self.lengths = tuple(cipher.sealed_size(len(content)) for content in self.contents)
         self.digests: list[Digest] = []
         self.nonces: list[bytes] = []
-        self.body = bytearray()
+        self.body = memoryview(b"")
         self.stored = False
         self.task_puts = False  # it is on its way to the service already
         self.task: asyncio.Task[None] | None = None  # seals, and puts if it was launched to
@@ -82,13 +83,12 @@ class Batch:
         """Whether it does not ride along with its commit: it is at the service, or on its way."""
         return self.task_puts or self.stored
 
-    def seal(self) -> None:
-        """Fill `body`; runs in a thread."""
-        body = bytearray(self.size)
-        view, start = memoryview(body), 0
+    def seal(self, body: memoryview) -> None:
+        """Fill `body`, which has `size` bytes; runs in a thread."""
+        start = 0
         digests, nonces = [], []
         for index, content, length in zip(self.indexes, self.contents, self.lengths, strict=True):
-            blob = view[start : start + length]
+            blob = body[start : start + length]
             nonce = os.urandom(NONCE_BYTES)
             self.cipher.seal_into(index, content, nonce, blob)
             digests.append(Digest(hashlib.sha256(blob).digest()))
@@ -138,6 +138,7 @@ class Uploads:
         self.cache = cache
         self._threads = threads
         self._slots = asyncio.Semaphore(BATCHES_MAX)
+        self._spares = Spares()
 
     def launch(self, batch: Batch, *, put: bool) -> None:
         """Begin to seal a batch, and to put it; `sealed` and `stored` wait for that.
@@ -199,11 +200,12 @@ class Uploads:
             await asyncio.wait([batch.task])
             if batch.digests:
                 return
+        body = self._spares.take(batch.size)
         if batch.size <= _INLINE_BYTES:
-            batch.seal()
+            batch.seal(body)
         else:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, batch.seal)
+            await loop.run_in_executor(self._threads, batch.seal, body)
         for index, content, digest, nonce in zip(
             batch.indexes, batch.contents, batch.digests, batch.nonces, strict=True
         ):

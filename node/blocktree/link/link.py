@@ -370,9 +370,9 @@ class Link(asyncio.BufferedProtocol):
     def _tick(self) -> None:
         if not self._spoke:
             self._transport.write(_STILL_HERE)
-        self._spoke = False
         self._silent = 0 if self._heard or not self._reading else self._silent + 1
-        self._heard = False
+        self._heard = self._spoke = False
+        self._reader.rest()
         if self._silent >= self._limits.silent_ticks:
             silence = f"it said nothing for {self._silent * self._limits.tick_s:g} seconds"
             self.abort(Fault(Kind.UNREACHABLE, silence))  # it would not answer a good-bye

@@ -19,6 +19,7 @@ from blocktree.wire.record import (
     record,
     with_body,
 )
+from blocktree.wire.spares import Spares
 
 __all__ = [
     "BODY_MAX",
@@ -27,6 +28,7 @@ __all__ = [
     "FrameReader",
     "Opaque",
     "Record",
+    "Spares",
     "body_field",
     "body_of",
     "carries_body",

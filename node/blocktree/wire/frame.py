@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from blocktree.fault import Fault, Kind
 from blocktree.wire.cbor import Body
+from blocktree.wire.spares import Spares
 
 HEAD_MAX = 2 << 20
 BODY_MAX = 8 << 20
@@ -34,7 +35,8 @@ class FrameReader:
     """Cuts a byte stream into `(head, body)` pairs.
 
     Memory is bounded by `buffer_bytes` plus one frame that is larger than that; no more than
-    the limits, and only as long as it is being read.
+    the limits, and only as long as it is being read. Of the memory of large bodies that nobody
+    views any more, eight at most are kept for the next ones, until `rest`.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class FrameReader:
         self._start = 0  # of the unread bytes in the buffer
         self._end = 0
         self._large = memoryview(b"")  # the head and body being read when they outgrow the buffer
+        self._spares = Spares()  # to be used for that
         self._large_head = 0
         self._filled = 0
 
@@ -61,6 +64,10 @@ class FrameReader:
     ) -> None:
         """Take larger frames from here on; also between two frames of one `buffer_updated`."""
         self._head_max, self._body_max, self._wanted = head_max, body_max, buffer_bytes
+
+    def rest(self) -> None:
+        """Told now and then: memory for frames that do not come any more is given back."""
+        self._spares.rest()
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes of the stream are to be written; never empty."""
@@ -118,7 +125,7 @@ class FrameReader:
         self._buffer, self._start, self._end = target, 0, kept
 
     def _outgrow(self, begin: int, head_size: int, body_size: int) -> None:
-        large = memoryview(bytearray(head_size + body_size))
+        large = self._spares.take(head_size + body_size)
         had = self._end - begin
         large[:had] = self._buffer[begin : self._end]
         self._large, self._large_head, self._filled = large, head_size, had
