@@ -247,6 +247,28 @@ def test_a_segment_that_was_cut_short_is_named(checkpointed: bool) -> None:
         assert (fault.kind, fault.path) == (Kind.DAMAGED, name)
 
 
+@pytest.mark.parametrize("more", [-1, -3000, 500])
+def test_a_segment_of_the_wrong_length_is_damage_until_repaired(more: int) -> None:
+    files, index, run = filled(1, 120)
+    run.checkpoint()
+    name = next(name for name in files.names() if name.startswith("segment"))
+    contents = files.everything()
+    content = contents[name][:more] if more < 0 else contents[name] + bytes(more)
+    image = SimulatedFiles({**contents, name: content})
+    for _ in range(2):  # a crash before the repair is over begins it again
+        disk = open_disk(image, index, salvage=True)
+        assert disk.damage is not None
+    disk.forget_log()
+    disk.append(Batch(entries=[entry_of(disk.saved().mark.index + 1, 99)]))
+    disk.repaired()
+    disk = open_disk(image, index)
+    assert not disk.saved().in_doubt
+    assert disk.log.last_index == disk.saved().mark.index + 1
+    while not disk.reclaim(10_000).idle:
+        disk.checkpoint({}, disk.saved().mark)
+    assert open_disk(image, index).damage is None
+
+
 def test_a_lost_index_is_not_silently_an_empty_one() -> None:
     files, index = SimulatedFiles(), MemoryIndex()
     disk = open_disk(files, index)

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from blocktree.disk import Disk, scan
+from blocktree.raft import ChangeKind, Membership, NodeId
 from blocktree.sim import FaultyDisk, Trial, Violation
 from blocktree.sim.disktrouble import DiskTrouble
 from blocktree.store.repair import Repair, Stage
@@ -20,7 +21,7 @@ def test_no_story_over_failing_disks_breaks_a_promise(first: int) -> None:
         Trial(seed, disk=FaultyDisk).run()
 
 
-@pytest.mark.parametrize("seed", [126, 158, 237, 301, 755, 923, 10557, 10617, 11058])
+@pytest.mark.parametrize("seed", [126, 158, 237, 301, 755, 923, 10557, 10617, 11058, 501140])
 def test_a_story_that_once_broke_a_promise_does_not_again(seed: int) -> None:
     Trial(seed, disk=FaultyDisk).run()
 
@@ -39,6 +40,33 @@ def test_the_same_seed_tells_the_same_story_of_failing_disks() -> None:
     one, two = (Trial(12, trace=True, disk=FaultyDisk) for _ in range(2))
     assert one.run() == two.run()
     assert one.world.story == two.world.story
+
+
+def test_nobody_is_taken_out_while_a_disk_is_spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is in doubt is one less: the others must be a majority without it."""
+    step, lie, shrunk, lies = DiskTrouble._step, DiskTrouble._lie, 0, 0
+
+    def watched_step(self: DiskTrouble, membership: Membership) -> tuple[ChangeKind, NodeId]:
+        nonlocal shrunk
+        kind, node = step(self, membership)
+        if kind in {ChangeKind.REMOVE, ChangeKind.DEMOTE}:
+            assert not any(p.in_doubt or p.disk.rotten for p in self._patients)
+            shrunk += node in membership.voters and len(membership.voters) == 3
+        return kind, node
+
+    def watched_lie(self: DiskTrouble) -> None:
+        nonlocal lies
+        memberships = [p.raft.membership for p in self._patients if p.raft is not None]
+        lie(self)
+        if self._liar is not None:
+            assert all(len(m.voters) > 2 for m in memberships if m.voters)
+            lies += 1
+
+    monkeypatch.setattr(DiskTrouble, "_step", watched_step)
+    monkeypatch.setattr(DiskTrouble, "_lie", watched_lie)
+    for seed in range(60):
+        Trial(seed, disk=FaultyDisk).run()
+    assert min(shrunk, lies) >= 5, (shrunk, lies)
 
 
 def first_violation() -> int | None:

@@ -187,8 +187,10 @@ class Recovery:
         newest = self._numbers[-1] if self._numbers else 0
         expected = {*usage.sizes, *range(max(1, checkpoint.segment), newest + 1)}
         for number in usage.sizes.keys() & here:
-            if number < checkpoint.segment:
-                self._check_size(number, self.ground.files.size(segment_name(number)))
+            size = self.ground.files.size(segment_name(number))
+            if number < checkpoint.segment and size != usage.sizes[number]:
+                self._check_size(number, size)
+                usage.grow(number, size)  # noted once: the next start finds it as it is
         for number in sorted(expected - here):
             usage.forget(number)
             self._note(Damage(number, 0, certain=True, log_from=self._committed + 1))

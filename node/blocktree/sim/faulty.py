@@ -2,7 +2,7 @@
 
 It is opened as a node opens its own (`disk.salvage`), and what is found is held against what must
 be there: a disk that calls itself sound has every byte; one that says `damage` has no wrong byte
-before the place from which it says that entries may be missing.
+before the place from which it says that entries may be missing, and something was spoiled.
 """
 
 import errno
@@ -178,6 +178,7 @@ class FaultyDisk(SegmentDisk):
     def distrust(self) -> None:
         """See `Disk.distrust`."""
         self._disk.distrust()
+        self.rotten = True
 
     def forget_log(self) -> None:
         """See `Disk.forget_log`."""
@@ -221,6 +222,8 @@ class FaultyDisk(SegmentDisk):
         failing, self.failing = self.failing, 0.0  # the judge reads, not the process
         before, self.platter = self.platter, self._recovered()
         self._check(before)
+        if self.damage is not None and not self.rotten:
+            raise Violation(f"nothing was spoiled and the disk says {self.found}")
         if self.damage is not None or self._lied:
             self.forgotten = self.forgotten or before
         self._lost, self._lied = [], False
