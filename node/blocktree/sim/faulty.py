@@ -211,7 +211,6 @@ class FaultyDisk(SegmentDisk):
         """Open what a crash left, if that is possible just now."""
         if self._opened:
             return True
-        self._rebuilt = False
         try:
             self._open()
         except Fault as fault:
@@ -226,7 +225,7 @@ class FaultyDisk(SegmentDisk):
             raise Violation(f"nothing was spoiled and the disk says {self.found}")
         if self.damage is not None or self._lied:
             self.forgotten = self.forgotten or before
-        self._lost, self._lied = [], False
+        self._lost, self._lied, self._rebuilt = [], False, False
         if self.rotten and self.damage is None:
             self._scrub()
         self.failing = failing
