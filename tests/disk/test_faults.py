@@ -173,6 +173,50 @@ def test_what_a_full_disk_cut_off_is_not_read_back() -> None:
     assert log_of(open_disk(files, index)) == (1, (entry_of(1), entry_of(2, 2)))
 
 
+@pytest.mark.parametrize("again", [0, 1])
+def test_a_segment_begun_on_a_full_disk_does_not_cost_the_one_before(again: int) -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    for at in range(1, 9):
+        disk.append(Batch(entries=[entry_of(at, payload=bytes(700))]))
+        disk.sync()
+
+    def before(verb: str, name: str) -> None:
+        if verb == "append" and name == "segment-00000002":
+            raise OSError(errno.ENOSPC, "no space left")
+
+    files.before = before
+    fault = fault_of(lambda: disk.append(Batch(entries=[entry_of(9, payload=bytes(3000))])))
+    assert fault is not None
+    assert fault.kind is Kind.NO_SPACE
+    disk.checkpoint({}, mark_of(4))
+    for start in range(3):
+        files = files.crash(lambda *_: True)
+        disk = open_disk(files, index)
+        last = disk.log.last_index
+        assert last == 8 + start * again
+        assert len(log_of(disk)[1]) == last
+        if again:
+            disk.append(Batch(entries=[entry_of(last + 1)]))
+            disk.sync()
+
+
+def test_a_lost_last_segment_does_not_cost_the_one_before() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    for at in range(1, 20):
+        disk.append(Batch(entries=[entry_of(at, payload=bytes(700))]))
+    disk.checkpoint({}, mark_of(19))
+    contents = files.everything()
+    assert "segment-00000002" in contents
+    del contents["segment-00000002"]
+    files = SimulatedFiles(contents)
+    for _ in range(2):
+        disk = open_disk(files, index, salvage=True)
+        assert disk.damage is not None
+        assert files.size("segment-00000001") == len(contents["segment-00000001"])
+
+
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     files = OsFiles(tmp_path)
     program = (

@@ -142,7 +142,7 @@ class Recovery:
             self._damage = replace(self._damage, log_from=log_from)
             if not salvage:
                 raise fault_of(self._damage)
-        number, end = self._cut_tail(end)
+        number, end = self._cut_tail(end, checkpoint.segment)
         sizes, known = self.ground.usage.sizes, checkpoint.segment
         replayed = sum(size for n, size in sizes.items() if n >= known) - checkpoint.offset
         return Recovered(
@@ -276,13 +276,15 @@ class Recovery:
                 pass
         self._note(Damage(number, item.offset, certain, log_from))
 
-    def _cut_tail(self, end: int) -> tuple[int, int]:
+    def _cut_tail(self, end: int, known: int) -> tuple[int, int]:
         """Take away what was never acknowledged, and make the rest durable."""
         if not self._numbers:
             return 0, 0
         files, shelf, usage = self.ground.files, self.ground.shelf, self.ground.usage
         number = self._numbers[-1]
-        if end == 0:
+        if number < known:  # all of it is in the index: the one begun behind it is gone
+            end = usage.sizes[number]
+        elif end == 0:
             files.remove(segment_name(number))
             shelf.forget(number)
             usage.forget(number)
