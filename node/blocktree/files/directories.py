@@ -137,7 +137,7 @@ class Directories:
         if change.count:
             contents = [(index, c) for index, c in change.sectors.items() if c is not None]
             batch = Batch(cipher, contents)
-            batch.seal(memoryview(bytearray(batch.size)))
+            batch.seal()
             version.batches, version.sectors = (batch,), batch.digests
             changes = {index: HOLE for index, c in change.sectors.items() if c is None}
             changes.update(zip(batch.indexes, batch.digests, strict=True))

@@ -83,8 +83,9 @@ class Batch:
         """Whether it does not ride along with its commit: it is at the service, or on its way."""
         return self.task_puts or self.stored
 
-    def seal(self, body: memoryview) -> None:
-        """Fill `body`, which has `size` bytes; runs in a thread."""
+    def seal(self, buffer: memoryview | None = None) -> None:
+        """Fill `body`, in a buffer of `size` bytes if one is given; runs in a thread."""
+        body = memoryview(bytearray(self.size)) if buffer is None else buffer
         start = 0
         digests, nonces = [], []
         for index, content, length in zip(self.indexes, self.contents, self.lengths, strict=True):
@@ -200,12 +201,11 @@ class Uploads:
             await asyncio.wait([batch.task])
             if batch.digests:
                 return
-        body = self._spares.take(batch.size)
         if batch.size <= _INLINE_BYTES:
-            batch.seal(body)
+            batch.seal()
         else:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, batch.seal, body)
+            loop, buffer = asyncio.get_running_loop(), self._spares.take(batch.size)
+            await loop.run_in_executor(self._threads, batch.seal, buffer)
         for index, content, digest, nonce in zip(
             batch.indexes, batch.contents, batch.digests, batch.nonces, strict=True
         ):
