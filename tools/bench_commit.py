@@ -45,7 +45,7 @@ from blocktree.keys import (
     process_credential,
 )
 from blocktree.link import Links, Side
-from blocktree.names import ROOT_FILE, FileId, Path, join
+from blocktree.names import ROOT_FILE, Path, join, new_file
 from blocktree.sectors.genesis import found_tree
 from blocktree.sectors.header import Cipher, FileKind, Header
 from blocktree.sectors.sector import SectorCipher
@@ -192,7 +192,7 @@ class Ours:
         return Joint(Commits(service, self.tree.user, headers, trust, uploads).commit)
 
     def _version(self, size: int) -> NewVersion:
-        content, file = os.urandom(size), FileId(os.urandom(16))
+        content, file = os.urandom(size), new_file(time.time_ns(), os.urandom)
         inline = size <= INLINE_MAX
         batch = Batch(SectorCipher(file, Cipher.PLAIN, _PUBLIC), [(0, content)])
         batch.seal()

@@ -18,7 +18,7 @@ from blocktree.files.commit import RIDE_BYTES_MAX, NewVersion, light_bytes
 from blocktree.names import FileId
 from blocktree.sectors.header import SignedHeader
 
-CHANGES_MAX = 64  # in one joint transaction
+CHANGES_MAX = 32  # in one joint transaction: the nodes work on it while the next one is made
 
 Commit = Callable[[Sequence[NewVersion]], Awaitable[list[SignedHeader | None]]]
 

@@ -21,7 +21,7 @@ from blocktree.files.flush import Flushes
 from blocktree.files.nodes import Node, arriving, entry_of, gone, hold
 from blocktree.files.parts import Part
 from blocktree.files.volume import Entry, Permissions
-from blocktree.names import COMPONENT_BYTES_MAX, FileId
+from blocktree.names import COMPONENT_BYTES_MAX, FileId, new_file
 from blocktree.sectors.directory import DirEntry
 from blocktree.sectors.header import (
     DIRECTORY_SECTOR_BYTES,
@@ -31,8 +31,6 @@ from blocktree.sectors.header import (
 )
 from blocktree.sectors.inline import seal_inline
 from blocktree.sectors.sector import NONCE_BYTES
-
-_ENTRY_FILE_BYTES = 16
 
 
 class NameOperations:
@@ -220,11 +218,11 @@ class NameOperations:
         cipher: Cipher | None = None,
     ) -> Node:
         core = self._core
-        file = FileId(core.draw(_ENTRY_FILE_BYTES))
+        now = core.now_ns()
+        file = new_file(now, core.draw)
         ring = KeyRing.start(core.draw)
         node = core.nodes.add(file, kind, ring.current, ring.epoch)
         directory = kind is FileKind.DIRECTORY
-        now = core.now_ns()
         header = Header(
             file=file,
             kind=kind,

@@ -184,7 +184,7 @@ class NodeTable:
             return node.ino
         if file == ROOT_FILE:
             return ROOT_INO
-        ino = int.from_bytes(file[:8]) & _NUMBERS
+        ino = int.from_bytes(file[8:]) & _NUMBERS  # random bits all: few files share them
         while ino <= ROOT_INO or ino in self._by_ino:
             ino = (ino + 1) & _NUMBERS
         return ino
