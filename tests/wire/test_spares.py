@@ -2,8 +2,8 @@
 
 import random
 
-from blocktree.wire import Body, FrameReader, Spares, encode_frame
-from blocktree.wire.spares import LARGE_BYTES
+from blocktree.wire import Body, FrameReader, encode_frame
+from blocktree.wire.spares import LARGE_BYTES, Spares
 
 MIB = 1 << 20
 
@@ -42,6 +42,16 @@ def test_looking_for_a_free_buffer_changes_none() -> None:
             del taken[dice.randrange(len(taken))]
         del view
         assert all(bytes(seen) == wanted for seen, wanted in taken)
+
+
+def test_few_mebibytes_are_kept() -> None:
+    spares = Spares()
+    for _ in range(3):
+        taken = [spares.take(size) for size in (8 * MIB, MIB, MIB, 3 * MIB, MIB)]
+        for view in taken:
+            view[:1] = b"x"
+        del taken, view
+    assert sum(map(len, spares._buffers)) <= 4 * MIB
 
 
 def test_what_was_not_needed_for_a_while_is_given_back() -> None:

@@ -20,7 +20,6 @@ from blocktree.files.client import SectorService
 from blocktree.names import Digest
 from blocktree.sectors.sector import NONCE_BYTES, SectorCipher
 from blocktree.store.messages import PutBlobs, Stored
-from blocktree.wire import Spares
 
 BATCH_BYTES = 1 << 20  # of content in one message
 BATCHES_MAX = 6
@@ -50,7 +49,7 @@ class Sent:
         if held is not None:
             return held.content
         start = sum(batch.lengths[: self.slot])
-        blob = batch.body[start : start + batch.lengths[self.slot]]
+        blob = memoryview(batch.body)[start : start + batch.lengths[self.slot]]
         return batch.cipher.open(batch.indexes[self.slot], blob)
 
 
@@ -67,7 +66,7 @@ class Batch:
         self.lengths = tuple(cipher.sealed_size(len(content)) for content in self.contents)
         self.digests: list[Digest] = []
         self.nonces: list[bytes] = []
-        self.body = memoryview(b"")
+        self.body = bytearray()
         self.stored = False
         self.task_puts = False  # it is on its way to the service already
         self.task: asyncio.Task[None] | None = None  # seals, and puts if it was launched to
@@ -83,13 +82,13 @@ class Batch:
         """Whether it does not ride along with its commit: it is at the service, or on its way."""
         return self.task_puts or self.stored
 
-    def seal(self, buffer: memoryview | None = None) -> None:
-        """Fill `body`, in a buffer of `size` bytes if one is given; runs in a thread."""
-        body = memoryview(bytearray(self.size)) if buffer is None else buffer
-        start = 0
+    def seal(self) -> None:
+        """Fill `body`; runs in a thread."""
+        body = bytearray(self.size)
+        view, start = memoryview(body), 0
         digests, nonces = [], []
         for index, content, length in zip(self.indexes, self.contents, self.lengths, strict=True):
-            blob = body[start : start + length]
+            blob = view[start : start + length]
             nonce = os.urandom(NONCE_BYTES)
             self.cipher.seal_into(index, content, nonce, blob)
             digests.append(Digest(hashlib.sha256(blob).digest()))
@@ -139,7 +138,6 @@ class Uploads:
         self.cache = cache
         self._threads = threads
         self._slots = asyncio.Semaphore(BATCHES_MAX)
-        self._spares = Spares()
 
     def launch(self, batch: Batch, *, put: bool) -> None:
         """Begin to seal a batch, and to put it; `sealed` and `stored` wait for that.
@@ -204,8 +202,8 @@ class Uploads:
         if batch.size <= _INLINE_BYTES:
             batch.seal()
         else:
-            loop, buffer = asyncio.get_running_loop(), self._spares.take(batch.size)
-            await loop.run_in_executor(self._threads, batch.seal, buffer)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, batch.seal)
         for index, content, digest, nonce in zip(
             batch.indexes, batch.contents, batch.digests, batch.nonces, strict=True
         ):

@@ -19,7 +19,6 @@ from blocktree.wire.record import (
     record,
     with_body,
 )
-from blocktree.wire.spares import Spares
 
 __all__ = [
     "BODY_MAX",
@@ -28,7 +27,6 @@ __all__ = [
     "FrameReader",
     "Opaque",
     "Record",
-    "Spares",
     "body_field",
     "body_of",
     "carries_body",

@@ -36,7 +36,7 @@ class FrameReader:
 
     Memory is bounded by `buffer_bytes` plus one frame that is larger than that; no more than
     the limits, and only as long as it is being read. Of the memory of large bodies that nobody
-    views any more, eight at most are kept for the next ones, until `rest`.
+    views any more, 4 MiB at most are kept for the next ones, until `rest`.
     """
 
     def __init__(

@@ -7,11 +7,11 @@ for a bytearray that somebody views does not change its size.
 
 LARGE_BYTES = 256 << 10
 _GRAIN = 64 << 10  # sizes are rounded up, so that the next one of about that size fits
-_COUNT_MAX = 8
+_BYTES_MAX = 4 << 20  # of all that one keeps
 
 
 class Spares:
-    """Buffers for one reader or writer, at most eight. Not thread-safe: one thread takes them."""
+    """Buffers for one reader, a few MiB. Not thread-safe: one thread takes them."""
 
     def __init__(self) -> None:
         self._buffers: list[bytearray] = []
@@ -27,9 +27,9 @@ class Spares:
                 return memoryview(buffer)[:size]
         buffer = bytearray(-(-size // _GRAIN) * _GRAIN + 1)
         buffer.pop()  # leaves room for the byte by which `_unviewed` lengthens it
-        if len(self._buffers) == _COUNT_MAX:
-            del self._buffers[0]  # who views it keeps it
         self._buffers.append(buffer)
+        while sum(map(len, self._buffers)) > _BYTES_MAX:
+            del self._buffers[0]  # who views it keeps it
         return memoryview(buffer)[:size]
 
     def rest(self) -> None:
