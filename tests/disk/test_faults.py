@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
+from blocktree.disk.segment import segment_name
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
+from blocktree.raft import HardState
 from disk.rig import (
     KEEPER,
+    ME,
     SMALL,
     Run,
     blob_of,
@@ -24,6 +27,7 @@ from disk.rig import (
     log_of,
     mark_of,
     open_disk,
+    rebuild_disk,
 )
 
 
@@ -199,6 +203,62 @@ def test_a_segment_begun_on_a_full_disk_does_not_cost_the_one_before(again: int)
         if again:
             disk.append(Batch(entries=[entry_of(last + 1)]))
             disk.sync()
+
+
+def refuse_segment(number: int) -> Callable[[str, str], None]:
+    """A disk that is full at the very first write into this segment."""
+
+    def before(verb: str, name: str) -> None:
+        if verb == "append" and name == segment_name(number):
+            raise OSError(errno.ENOSPC, "no space left")
+
+    return before
+
+
+def test_a_disk_that_was_full_at_its_very_first_write_is_not_damaged_later() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    files.before = refuse_segment(1)
+    assert fault_of(lambda: disk.append(Batch(entries=[entry_of(1)]))) is not None
+    disk.checkpoint({}, disk.saved().mark)
+    for last in range(4):
+        files = files.crash(lambda *_: True)
+        disk = open_disk(files, index)
+        assert disk.log.last_index == last
+        disk.append(Batch(entries=[entry_of(last + 1)]))
+        disk.sync()
+
+
+def test_a_start_needs_no_room_for_a_segment_that_was_begun_on_a_full_disk() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=[entry_of(1, payload=bytes(5000))]))
+    files.before = refuse_segment(2)
+    assert fault_of(lambda: disk.append(Batch(entries=[entry_of(2, payload=bytes(5000))])))
+    disk.checkpoint({}, mark_of(1))
+
+    def full() -> None:
+        raise Fault(Kind.NO_SPACE, "the index has no room")
+
+    files.before, index.on_commit = None, full
+    for _ in range(2):
+        files = files.crash(lambda *_: True)
+        assert open_disk(files, index).log.last_index == 1
+
+
+def test_the_vote_does_not_go_with_the_last_segment_that_says_it() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    vote = HardState(7, ME)
+    disk.append(Batch(hard_state=vote))
+    files.before = refuse_segment(2)
+    assert fault_of(lambda: disk.append(Batch(entries=[entry_of(1, payload=bytes(9000))])))
+    files.before = None
+    disk.reclaim(100_000)
+    disk.checkpoint({}, disk.saved().mark)
+    for again in (open_disk(files, index), rebuild_disk(files, MemoryIndex())):
+        assert again.saved().hard_state == vote
+        assert again.damage is None
 
 
 def test_a_lost_last_segment_does_not_cost_the_one_before() -> None:

@@ -68,8 +68,7 @@ class Disk:
         self.log = DiskLog(start, rows, fetch, ground.usage, cache)
         self.log.loaded(found.indexed, found.replay.log.changed)
         self._stream = Stream(ground, found.replay.hard_state, clock)
-        self._stream.number = max(found.number, found.checkpoint.segment)
-        if found.number in ground.usage.sizes:
+        if found.number:
             self._stream.resume(found.number, found.end)
         self.is_quick = self._stream.has_room
         self.begin_sync, self.end_sync = self._stream.begin_sync, self._stream.end_sync

@@ -77,10 +77,12 @@ class Reclaimer:
     def _choose(self, *, short: bool) -> bool:
         """Take the segment with the smallest share of live bytes, if that is worth it."""
         most = _UNDER_PRESSURE if short else self._limits.reclaim_below
+        # The newest with a record says what the log and the vote were: a rebuild needs one.
+        newest = self._stream.number - (self._stream.end == 0)
         shares = {
             number: self._usage.live[number] / max(size, 1)
             for number, size in self._usage.sizes.items()
-            if number != self._stream.number
+            if number < newest
             and number not in self.condemned
             and self._unsound.get(number) != self._usage.live[number]
         }

@@ -233,7 +233,7 @@ class Recovery:
         for item in walk(file, number, key, start=begin, size=size, verify=last):
             if not isinstance(item, Bad):
                 replay.apply(item)
-                if item.head.kind is RecordKind.SEGMENT:
+                if item.head.kind is RecordKind.SEGMENT and replay.previous:
                     self._check_size(number - 1, replay.previous)
             elif item.offset >= synced and item.torn:
                 return item.offset
@@ -278,20 +278,13 @@ class Recovery:
 
     def _cut_tail(self, end: int, known: int) -> tuple[int, int]:
         """Take away what was never acknowledged, and make the rest durable."""
-        if not self._numbers:
-            return 0, 0
         files, shelf, usage = self.ground.files, self.ground.shelf, self.ground.usage
-        number = self._numbers[-1]
-        if number < known:  # all of it is in the index: the one begun behind it is gone
-            end = usage.sizes[number]
-        elif end == 0:
-            files.remove(segment_name(number))
-            shelf.forget(number)
-            usage.forget(number)
-            files.sync_directory()
-            self._numbers.pop()
-            number = self._numbers[-1] if self._numbers else 0
-            return number, usage.sizes.get(number, 0)
+        number = self._numbers[-1] if self._numbers else 0
+        if number < known:  # the checkpoint stands in one that is gone: it begins again
+            files.create(segment_name(known))
+            number, end = known, 0
+        if number == 0:
+            return 0, 0
         file = shelf.reader(number)
         if end < file.size():
             file.truncate(end)

@@ -65,7 +65,7 @@ class Stream:
         self._begun = (0, 0, 0.0)  # segment, end and time of the sync that somebody else does
         self.number = 0
         self.end = 0
-        self.previous = 0  # size of the segment before
+        self.previous = 0  # size of the segment before, 0 if there is none
         self.written = 0  # bytes, since the disk was opened
         self._synced = 0
         self._filled = 0  # up to here there are zeros, unless it is below `end`
@@ -78,6 +78,7 @@ class Stream:
         """Go on in an existing segment, whose `end` bytes are durable."""
         self._file = self._shelf.reader(number)
         self.number, self.end, self._synced = number, end, end
+        self.previous = self._usage.sizes.get(number - 1, 0)
 
     def guard(self) -> None:
         """Raise the fault that stopped this disk, if any did."""

@@ -48,8 +48,7 @@ class Table:
         self.written = -found.replayed
         self.damage = found.damage
         self._under_way: IndexCommit | None = None
-        moved_back = found.number < found.checkpoint.segment  # that one never had a record
-        if found.anew or moved_back or found.damage != found.checkpoint.damage:
+        if found.anew or found.damage != found.checkpoint.damage:
             self._commit(self.mark)
 
     def opening(self) -> bytes:
