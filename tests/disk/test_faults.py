@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
+from blocktree.disk import (
+    Batch,
+    Disk,
+    Limits,
+    LmdbIndex,
+    MemoryIndex,
+    OsFiles,
+    SimulatedFiles,
+    recovery,
+)
 from blocktree.disk.segment import segment_name
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
@@ -227,6 +236,26 @@ def test_a_disk_that_was_full_at_its_very_first_write_is_not_damaged_later() -> 
         assert disk.log.last_index == last
         disk.append(Batch(entries=[entry_of(last + 1)]))
         disk.sync()
+
+
+def test_many_blobs_before_the_first_checkpoint_are_found_by_every_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "_ROWS_MAX", 3)
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    blobs = [blob_of(bytes([n]) * 900) for n in range(20)]
+    disk.append(Batch(entries=[entry_of(1)]))
+    for blob in blobs:
+        disk.append(Batch(blobs=[blob]))
+    disk.sync()
+    disk.delete_blobs([blobs[5][0]])
+    disk.sync()
+    live = disk.stats().live
+    for _ in range(3):
+        disk = open_disk(files.crash(lambda *_: False), index)
+        assert disk.missing([digest for digest, _ in blobs]) == [blobs[5][0]]
+        assert disk.stats().live == live
 
 
 def test_a_start_needs_no_room_for_a_segment_that_was_begun_on_a_full_disk() -> None:

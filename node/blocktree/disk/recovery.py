@@ -111,7 +111,7 @@ class Recovery:
         ground = self.ground
         ground.index.commit({}, clear=list(Space))
         replay = Replay(ground.catalogue, LogReplay(ground.usage))
-        end = self._scan(replay, (0, 0))
+        end = self._scan(replay, (0, 0), anew=True)
         start = replay.log.start
         if start.index > 0:  # the table stood for a log that is gone
             ground.catalogue.keep_all()
@@ -206,14 +206,14 @@ class Recovery:
         if self._damage is None:
             self._damage = damage
 
-    def _scan(self, replay: Replay, since: tuple[int, int]) -> int:
+    def _scan(self, replay: Replay, since: tuple[int, int], *, anew: bool = False) -> int:
         """Replay all segments from `since` on; where the last one ends."""
         end = 0
         catalogue = self.ground.catalogue
         for number in [number for number in self._numbers if number >= since[0]]:
             begin = since[1] if number == since[0] else 0
             end = self._segment(replay, number, begin)
-            if since == (0, 0) and catalogue.pending > _ROWS_MAX:
+            if anew and catalogue.pending > _ROWS_MAX:
                 # Without a checkpoint nothing refers to these rows: a crash starts over.
                 self.ground.index.commit(catalogue.freeze())
                 catalogue.settle()
