@@ -1,9 +1,11 @@
 """Space comes back a bounded step at a time, under readers, and nothing live is lost."""
 
+import errno
 import threading
 from pathlib import Path
 
 from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
+from blocktree.disk.segment import segment_name
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
 from disk.rig import blob_of, entry_of, log_of, mark_of, open_disk, rebuild_disk
@@ -100,6 +102,60 @@ def test_a_damaged_blob_keeps_its_segment_until_it_is_repaired() -> None:
     assert name not in files.names()
     assert disk.read_blob(bad[0], verify=True) == bad[1]
     assert disk.read_blob(other[0], verify=True) == other[1]
+
+
+def test_copies_do_not_outlive_a_read_that_failed() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    dead = blob_of(b"dead" * 900)
+    disk.append(Batch(entries=[entry_of(1, payload=bytes(3000))]))
+    disk.append(Batch(blobs=[dead], entries=[entry_of(2, payload=bytes(900))]))
+    disk.append(Batch(entries=[entry_of(3, payload=bytes(900))]))  # begins the second segment
+    disk.delete_blobs([dead[0]])
+    reads = 0
+
+    def before(verb: str, name: str) -> None:
+        nonlocal reads
+        if (verb, name) == ("read", segment_name(1)):
+            reads += 1
+            if reads == 2:
+                raise OSError(errno.EIO, "the device failed")
+
+    files.before = before
+    disk.reclaim(100_000)
+    assert reads == 2
+    files.before = None
+    new = (entry_of(1, 2, b"new"), entry_of(2, 2, b"newer"))
+    disk.append(Batch(entries=new))
+    disk.sync()
+    for _ in range(2):
+        disk.reclaim(100_000)
+        disk.checkpoint({}, disk.saved().mark)
+    for again in (disk, open_disk(files, index), rebuild_disk(files, MemoryIndex())):
+        assert log_of(again) == (1, new)
+        assert again.missing([dead[0]]) == [dead[0]]
+
+
+def test_a_segment_that_could_not_be_read_takes_no_deletion_with_it() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    blob, cold = blob_of(b"blob" * 500), blob_of(b"cold" * 1500)
+    disk.append(Batch(blobs=[blob, cold]))  # fills the first segment, which stays
+    disk.append(Batch(blobs=[blob_of(b"filler")]))
+    disk.delete_blobs([blob[0], blob_of(b"filler")[0]])
+    disk.append(Batch(blobs=[blob_of(b"warm" * 2000)]))
+    files.before = refuse_reads
+    disk.reclaim(100_000)
+    files.before = None
+    for _ in range(2):
+        disk.reclaim(100_000)
+        disk.checkpoint({}, disk.saved().mark)
+    assert rebuild_disk(files, MemoryIndex()).missing([blob[0], cold[0]]) == [blob[0]]
+
+
+def refuse_reads(verb: str, _name: str) -> None:
+    if verb == "read":
+        raise OSError(errno.EIO, "the device failed")
 
 
 def test_readers_never_fail_while_segments_are_moved_and_removed(tmp_path: Path) -> None:

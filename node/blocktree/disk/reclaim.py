@@ -63,7 +63,12 @@ class Reclaimer:
         while scanned + moved < budget:
             if not self._victim and not self._choose(short=short):
                 break
-            item = next(self._walk, None)
+            try:
+                item = next(self._walk, None)
+            except OSError:  # what was not read may count: it stays, and its segment
+                self._flush()
+                self._leave()
+                continue
             if item is None:
                 self._flush()
                 self._condemn()
@@ -89,18 +94,25 @@ class Reclaimer:
         best = min(shares, key=lambda number: shares[number], default=0)
         if not best or (self._usage.sizes[best] and shares[best] >= most):
             return False
-        self._victim = best
-        file, size = self._shelf.reader(best), self._usage.sizes[best]
-        self._walk = walk(file, best, self._key, size=size)
+        self._victim, self._walk = best, self._records(best)
         return True
 
+    def _records(self, number: int) -> Iterator[Found | Bad]:
+        """Raises OSError if the device does."""
+        file, size = self._shelf.reader(number), self._usage.sizes[number]
+        yield from walk(file, number, self._key, size=size)
+
     def _condemn(self) -> None:
-        left = self._usage.live[self._victim]
-        if left:
-            self._unsound[self._victim] = left
-        else:
-            self.condemned.add(self._victim)
-            self._unsound.pop(self._victim, None)
+        if self._usage.live[self._victim]:
+            self._leave()
+            return
+        self.condemned.add(self._victim)
+        self._unsound.pop(self._victim, None)
+        self._victim = 0
+
+    def _leave(self) -> None:
+        """The victim stays until something else in it is given up."""
+        self._unsound[self._victim] = self._usage.live[self._victim]
         self._victim = 0
 
     def _consider(self, found: Found) -> int:
