@@ -1,8 +1,11 @@
 """Space comes back a bounded step at a time, under readers, and nothing live is lost."""
 
+import contextlib
 import errno
 import threading
 from pathlib import Path
+
+import pytest
 
 from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles, SimulatedFiles
 from blocktree.disk.segment import segment_name
@@ -151,6 +154,40 @@ def test_a_segment_that_could_not_be_read_takes_no_deletion_with_it() -> None:
         disk.reclaim(100_000)
         disk.checkpoint({}, disk.saved().mark)
     assert rebuild_disk(files, MemoryIndex()).missing([blob[0], cold[0]]) == [blob[0]]
+
+
+@pytest.mark.parametrize("how", ["read", "scrub", "reclaim"])
+def test_a_device_that_failed_once_has_lost_no_blob(how: str) -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    blob, dead = blob_of(b"blob" * 500), blob_of(b"dead" * 1100)
+    disk.append(Batch(blobs=[blob, dead]))
+    disk.append(Batch(blobs=[blob_of(b"next" * 1000)]))
+    disk.delete_blobs([dead[0]])
+    disk.checkpoint({}, disk.saved().mark)
+    disk.reclaim(4096)  # has read the head of the blob by now
+
+    files.before = refuse_reads
+    with contextlib.suppress(Fault):
+        match how:
+            case "read":
+                disk.read_blob(blob[0])
+            case "scrub":
+                disk.scrub(None, 100_000)
+            case _:
+                disk.reclaim(100_000)
+    assert disk.missing([blob[0]]) == [blob[0]]
+    assert disk.stats().damaged_blobs > 0
+    for _ in range(2):
+        disk.checkpoint({}, disk.saved().mark)
+    files.before = None
+    assert open_disk(files, index.copy()).read_blob(blob[0], verify=True) == blob[1]
+    assert disk.read_blob(blob[0], verify=True) == blob[1]
+    assert disk.missing([blob[0]]) == []
+    for _ in range(2):
+        disk.reclaim(100_000)
+        disk.checkpoint({}, disk.saved().mark)
+    assert open_disk(files, index).read_blob(blob[0], verify=True) == blob[1]
 
 
 def refuse_reads(verb: str, _name: str) -> None:

@@ -45,6 +45,7 @@ class Catalogue:
         self._frozen_staged: dict[Digest, int | None] = {}
         self._refreshed: set[Digest] = set()  # the index may have an older stamp of them
         self.damaged: set[Digest] = set()  # found unreadable since the last checkpoint
+        self._unread: set[Digest] = set()  # of these, where the device failed: may still be there
 
     def find(self, digest: Digest) -> Place | None:
         """Any thread. Where a blob lies, damaged or not.
@@ -79,6 +80,25 @@ class Catalogue:
             and segment_of(where) in self._usage.sizes
         )
 
+    def lost(self, digest: Digest, cause: Exception) -> None:
+        """Any thread. It cannot be read: for good, unless it was the device that failed."""
+        if isinstance(cause.__cause__, OSError):
+            self._unread.add(digest)
+        else:
+            self._unread.discard(digest)
+        self.damaged.add(digest)
+
+    def is_lost(self, digest: Digest) -> bool:
+        """Any thread. Whether it was read, and was not what it should be."""
+        return digest in self.damaged and digest not in self._unread
+
+    def found(self, digest: Digest, blob: memoryview) -> memoryview:
+        """Any thread. It can be read, whatever was said before: here it is."""
+        if digest in self._unread:
+            self.damaged.discard(digest)
+            self._unread.discard(digest)
+        return blob
+
     def put(self, digest: Digest, where: Place, before: Place | None) -> None:
         """The blob lies here now; `before` is what `find` said."""
         if before is not None:
@@ -86,6 +106,7 @@ class Catalogue:
         self._usage.use(where)
         self._layers[0][digest] = where
         self.damaged.discard(digest)
+        self._unread.discard(digest)
 
     def stage(self, digest: Digest, stamp: int, *, here_before: bool) -> None:
         """Nothing refers to the blob yet."""
@@ -131,6 +152,7 @@ class Catalogue:
             self._staged[digest] = None
             self._refreshed.add(digest)
             self.damaged.discard(digest)
+            self._unread.discard(digest)
         return where
 
     def staged(self, before: int, limit: int) -> list[Digest]:
@@ -170,10 +192,10 @@ class Catalogue:
 
     def freeze(self) -> dict[Space, dict[bytes, bytes | None]]:
         """What differs from the last checkpoint, for the next; `settle` or `thaw` follows."""
-        for digest in list(self.damaged):
+        for digest in self.damaged - self._unread:
             if self.find(digest) is not None:  # else it was deleted meanwhile
                 self.mark_damaged(digest)
-        self.damaged.clear()
+            self.damaged.discard(digest)
         places, staged = self._layers[0], self._staged
         self._layers = {}, places
         self._frozen_staged, self._staged, self._refreshed = staged, {}, set()

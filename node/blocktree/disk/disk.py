@@ -215,21 +215,22 @@ class Disk:
         """Any thread. A blob's bytes; `verify` checks them against the digest.
 
         Raises:
-            Fault: NOT_FOUND; DAMAGED if they cannot be read, and from then on it is `missing`.
+            Fault: NOT_FOUND; DAMAGED if they cannot be read, then it is `missing` until they are.
         """
         while (where := self._catalogue.find(digest)) not in (None, NOWHERE):
             assert where is not None
-            if digest in self._catalogue.damaged:
+            if self._catalogue.is_lost(digest):
                 break
             try:
-                return read_blob(self._shelf, self._key, digest, where, verify=verify)
+                blob = read_blob(self._shelf, self._key, digest, where, verify=verify)
             except (Fault, FileNotFoundError) as cause:
                 if self._catalogue.find(digest) != where:
                     continue  # moved meanwhile, and its segment removed
-                self._catalogue.damaged.add(digest)
+                self._catalogue.lost(digest, cause)
                 if isinstance(cause, Fault):
                     raise
                 raise Fault(Kind.DAMAGED, f"the blob {digest.hex()} is lost") from cause
+            return self._catalogue.found(digest, blob)
         if where is None:
             raise Fault(Kind.NOT_FOUND, f"no blob {digest.hex()} here")
         raise Fault(Kind.DAMAGED, f"the blob {digest.hex()} is damaged here")

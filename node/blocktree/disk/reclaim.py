@@ -4,13 +4,12 @@ A segment is condemned when nothing live is left in it, and its file removed aft
 checkpoint: only then does the durable index refer to the copies alone.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 from blocktree.disk.batch import Reclaimed
 from blocktree.disk.ground import Ground
 from blocktree.disk.log import DiskLog
-from blocktree.disk.reading import read_record
+from blocktree.disk.reading import read_blob
 from blocktree.disk.scan import Bad, Found, walk
 from blocktree.disk.segment import (
     HEAD_SIZE,
@@ -137,11 +136,9 @@ class Reclaimer:
         if self._catalogue.find(digest) != head.place:
             return 0
         try:
-            _, payload = read_record(self._shelf, self._key, head.place)
-        except Fault:
-            payload = memoryview(b"")
-        if hashlib.sha256(payload).digest() != digest:
-            self._catalogue.damaged.add(digest)
+            payload = read_blob(self._shelf, self._key, digest, head.place, verify=True)
+        except (Fault, FileNotFoundError) as cause:
+            self._catalogue.lost(digest, cause)
             return 0
         stamp = self._catalogue.stamp_of(digest)
         piece = (RecordKind.BLOB, int(stamp is None), stamp or 0, head.name, payload)
