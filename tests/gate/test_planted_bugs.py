@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from blocktree.disk import Disk, Space, catalogue, reading, recovery, scan
+from blocktree.disk.catalogue import Catalogue
 from blocktree.disk.log import DiskLog
 from blocktree.disk.reclaim import Reclaimer
 from blocktree.disk.replay import LogReplay
@@ -222,6 +223,20 @@ def reclaiming_condemns_what_is_live(patch: pytest.MonkeyPatch) -> None:
         self._victim = 0
 
     patch.setattr(Reclaimer, "_condemn", condemn)
+
+
+@killed_by(test_reclaim.test_a_segment_that_could_not_be_read_takes_no_deletion_with_it)
+def what_could_not_be_read_is_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
+    def careless(self: Reclaimer) -> None:
+        self.condemned.add(self._victim)
+        self._victim = 0
+
+    patch.setattr(Reclaimer, "_leave", careless)
+
+
+@killed_by(test_reclaim.test_a_device_that_failed_once_has_lost_no_blob, "read")
+def a_read_that_failed_costs_the_blob(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Catalogue, "lost", lambda self, digest, _: self.damaged.add(digest))
 
 
 @killed_by(test_reclaim.test_mostly_dead_segments_are_copied_out_and_removed)
