@@ -21,7 +21,7 @@ from blocktree.names import Digest
 from blocktree.sectors.sector import NONCE_BYTES, SectorCipher
 from blocktree.store.messages import PutBlobs, Stored
 
-BATCH_BYTES = 1 << 20  # of content in one message
+BATCH_BYTES = 2 << 20  # of content in one message
 BATCHES_MAX = 6
 DIRTY_BYTES_MAX = 96 << 20
 _INLINE_BYTES = 96 << 10  # up to here, sealing on the loop costs less than a thread's turn
