@@ -271,6 +271,8 @@ class Life:
             case 2:
                 self.files = files.crash_by(dice)
             case _:
+                if dice.random() < 0.5:  # the kernel goes on, with or without what it did not write
+                    files.evict(lambda *_: dice.random() < 0.5)
                 return
         self.index = self.index.copy()
 

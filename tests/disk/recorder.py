@@ -83,6 +83,9 @@ class RecordedFile:
         self._file.sync()
         self._journal.write("synced", self._name, size)
 
+    def rewrite(self, offset: int, size: int) -> None:
+        self._file.rewrite(offset, size)
+
     def forget(self, offset: int, size: int) -> None:
         self._file.forget(offset, size)
 

@@ -23,7 +23,7 @@ from blocktree.disk import (
 from blocktree.disk.segment import segment_name
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
-from blocktree.raft import HardState
+from blocktree.raft import Entry, HardState
 from disk.rig import (
     KEEPER,
     ME,
@@ -120,6 +120,81 @@ def test_after_a_failed_sync_every_call_gives_the_same_fault() -> None:
             call()
         assert caught.value is first.value
     assert first.value.kind is Kind.FAILED
+
+
+@pytest.mark.parametrize("then", ["nothing", "more is written", "the index is lost"])
+def test_what_a_failed_sync_left_in_the_cache_is_durable_after_a_start(then: str) -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    known = after_a_failed_sync(files, index)
+    if then == "the index is lost":
+        index = MemoryIndex()
+    disk = open_disk(files, index)  # the same kernel, which takes all for written
+    assert log_of(disk) == (1, known)  # so from here on the group is told that it is here
+    if then == "more is written":
+        known = (*known, entry_of(4))
+        disk.append(Batch(entries=known[-1:]))
+        disk.sync()
+    again = open_disk(files.crash(lambda *_: False), index)
+    assert log_of(again) == (1, known)
+    assert again.damage is None
+
+
+def test_starts_whose_syncs_fail_too_believe_nothing_that_is_not_written() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    known = after_a_failed_sync(files, index)
+    for verb in ("sync", "rewrite", "sync"):
+        files.before = fail_once(verb)
+        assert fault_of(lambda: open_disk(files, index)) is not None
+        files.before = None
+    assert log_of(open_disk(files, index)) == (1, known)
+    assert log_of(open_disk(files.crash(lambda *_: False), index)) == (1, known)
+
+
+def test_what_the_kernel_drops_while_a_disk_is_opened_was_not_believed() -> None:
+    files, index = SimulatedFiles(), MemoryIndex()
+    known = after_a_failed_sync(files, index)
+    files.before = lambda verb, _: files.evict(lambda *_: False) if verb == "rewrite" else None
+    disk = open_disk(files, index)
+    assert log_of(disk) == (1, known[:1])
+    assert disk.damage is None
+    assert log_of(open_disk(files.crash(lambda *_: False), index)) == (1, known[:1])
+
+
+def after_a_failed_sync(files: SimulatedFiles, index: MemoryIndex) -> tuple[Entry, ...]:
+    """Of these entries the first is durable; the others are only where a start can read them."""
+    known = tuple(entry_of(at, payload=bytes([at]) * 700) for at in (1, 2, 3))
+    disk = open_disk(files, index)
+    disk.append(Batch(entries=known[:1]))
+    disk.checkpoint({}, mark_of(0))
+    disk.append(Batch(entries=known[1:]))
+    files.before = fail_once("sync")
+    assert fault_of(disk.sync) is not None
+    files.before = None
+    return known
+
+
+def fail_once(what: str) -> Callable[[str, str], None]:
+    left = [what]
+
+    def before(verb: str, _name: str) -> None:
+        if verb in left:
+            left.clear()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    return before
+
+
+def test_a_real_file_is_written_again_as_it_was(tmp_path: Path) -> None:
+    files = OsFiles(tmp_path)
+    content = random.Random(1).randbytes((2 << 20) + 77)
+    file = files.create("file")
+    file.append([content])
+    for offset, size in ((0, len(content)), (5, 1 << 20), (len(content), 0), (9, 10 << 20)):
+        file.rewrite(offset, size)
+    file.sync()
+    assert file.size() == len(content)
+    assert (tmp_path / "file").read_bytes() == content
+    files.close()
 
 
 def test_a_full_disk_refuses_blobs_first_then_entries_and_still_deletes() -> None:

@@ -18,6 +18,7 @@ from blocktree.disk.log import DiskLog
 from blocktree.disk.reclaim import Reclaimer
 from blocktree.disk.replay import LogReplay
 from blocktree.disk.segment import Place
+from blocktree.disk.simulated import SimulatedFile
 from blocktree.disk.stream import Stream
 from blocktree.disk.table import Table
 from blocktree.disk.usage import Usage
@@ -136,6 +137,13 @@ def the_remains_of_a_failed_write_stay(patch: pytest.MonkeyPatch) -> None:
 @killed_by(test_faults.test_after_a_failed_sync_every_call_gives_the_same_fault)
 def goes_on_after_a_failed_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stream, "guard", nothing)
+
+
+@killed_by(
+    test_faults.test_what_a_failed_sync_left_in_the_cache_is_durable_after_a_start, "nothing"
+)
+def a_start_believes_the_cache_after_a_failed_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimulatedFile, "rewrite", nothing)
 
 
 @killed_by(test_damage.test_salvage_keeps_what_is_sound_and_remembers_until_repaired, "payload", 3)

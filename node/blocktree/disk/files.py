@@ -12,6 +12,7 @@ from blocktree.fault import Fault, Kind
 
 _IOVECS_MAX = 1024  # POSIX guarantees 16, Linux takes 1,024
 _MODE = 0o600
+_PIECE = 1 << 20  # read and written again at once
 _sync_contents = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -35,7 +36,13 @@ class File(Protocol):
         """Up to `size` bytes, fewer only at the end. Callable from any thread."""
 
     def sync(self) -> None:
-        """Make everything appended so far durable (fdatasync)."""
+        """Make everything appended so far durable (fdatasync).
+
+        What a sync failed to write, no later one writes, though it can be read: see `rewrite`.
+        """
+
+    def rewrite(self, offset: int, size: int) -> None:
+        """Write again what is there, so that a sync after one that failed has it to write."""
 
     def forget(self, offset: int, size: int) -> None:
         """These bytes are durable, and not likely to be read soon: they need not be in memory."""
@@ -128,6 +135,15 @@ class OsFile:
     def sync(self) -> None:
         """Contents and, where it changed, the size; no times."""
         _sync_contents(self._fd)
+
+    def rewrite(self, offset: int, size: int) -> None:
+        """What was read is what is written, even if the kernel drops it from its cache between."""
+        until = offset + size
+        while offset < until and (rest := self.read(offset, min(_PIECE, until - offset))):
+            while rest:
+                written = os.pwrite(self._fd, rest, offset)
+                offset += written
+                rest = rest[written:]
 
     def forget(self, offset: int, size: int) -> None:
         """Advice, which a file system may not take."""

@@ -58,7 +58,7 @@ class Recovered:
 
 
 class Recovery:
-    """One attempt to open a disk; segments are changed only after all has been read."""
+    """One attempt to open a disk; no segment gets other bytes before all have been read."""
 
     def __init__(
         self,
@@ -230,6 +230,9 @@ class Recovery:
         synced = size  # only the last segment may hold unsynced bytes
         if last:
             synced = max(begin, synced_until(file, number, key, begin, size))
+            # Or the kernel may have these bytes of a sync that failed, and never write them. Before
+            # they are judged: until then it may also drop them, and read what the device has.
+            file.rewrite(synced, size - synced)
         for item in walk(file, number, key, start=begin, size=size, verify=last):
             if not isinstance(item, Bad):
                 replay.apply(item)

@@ -2,7 +2,8 @@
 
 What a crash leaves is the worst that POSIX allows, not what one file system does: any subset of the
 512-byte blocks written since the last sync, any beginning of the names changed since the last
-directory sync.
+directory sync. What a sync failed to write is taken for written, as Linux does: it can be read, and
+no later sync makes it durable, until it is written again.
 """
 
 import errno
@@ -38,6 +39,7 @@ class SimulatedFile:
         self.synced = len(contents)
         self.filled = 0  # zeros up to here, if it is behind the end
         self.cut = b""  # durable bytes that a truncation took away, until the next sync
+        self.lost: tuple[int, int] | None = None  # from and to where a sync failed to write
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write; a part of it if the disk gets full."""
@@ -61,13 +63,37 @@ class SimulatedFile:
 
     def sync(self) -> None:
         """What is here now survives, unless the disk lies."""
-        self._directory.enter("sync", self.name)
+        try:
+            self._directory.enter("sync", self.name)
+        except OSError:
+            if self.durable < len(self.contents):
+                self.lost = self.durable, len(self.contents)
+            raise
         if not self._directory.lies:
             self.synced, self.cut = len(self.contents), b""
+
+    def rewrite(self, offset: int, size: int) -> None:
+        """What was lost waits for a sync again; before that it may tear."""
+        self._directory.enter("rewrite", self.name)
+        if self.lost is not None and offset <= self.lost[0] and self.lost[1] <= offset + size:
+            self.synced, self.lost = self.durable, None
 
     def forget(self, offset: int, size: int) -> None:
         """Nothing: only what is durable may be forgotten."""
         assert offset + size <= self.synced
+
+    @property
+    def durable(self) -> int:
+        """Everything before this survives."""
+        return self.synced if self.lost is None else min(self.synced, self.lost[0])
+
+    def evict(self, survives: Survives) -> None:
+        """The kernel drops what it takes for written: from here on the device's is read."""
+        if self.lost is not None:
+            low, high = self.lost
+            kept = self._left(low, high, survives)
+            self.contents[low:high] = kept.ljust(high - low, b"\0")
+            self.synced, self.lost = self.durable, None
 
     def truncate(self, size: int) -> None:
         """Cut; before the next sync a crash may bring back the durable part, and zeros."""
@@ -77,6 +103,8 @@ class SimulatedFile:
             self.cut = bytes(self.contents[size : self.synced]) + zeros + self.cut
             self.synced = min(size, self.synced)
         self.filled = 0
+        if self.lost is not None:
+            self.lost = (self.lost[0], min(size, self.lost[1])) if self.lost[0] < size else None
         del self.contents[size:]
 
     def size(self) -> int:
@@ -91,13 +119,22 @@ class SimulatedFile:
         if self.cut and survives(self.name, -1):
             return bytes(self.contents[: self.synced]) + self.cut
         left = bytearray(self.contents[: self.synced])
-        for block in range(self.synced // BLOCK, -(-len(self.contents) // BLOCK)):
-            if survives(self.name, block):
-                low = max(self.synced, block * BLOCK)
-                left.extend(bytes(low - len(left)))
-                left += self.contents[low : (block + 1) * BLOCK]
+        if self.lost is not None:
+            low, high = self.lost[0], min(self.lost[1], self.synced)
+            left[low:high] = self._left(low, high, survives).ljust(high - low, b"\0")
+        left += self._left(self.synced, len(self.contents), survives)
         size = max(len(self.contents), self.filled) if whole_size else 0
         return bytes(left.ljust(size, b"\0"))
+
+    def _left(self, begin: int, end: int, survives: Survives) -> bytes:
+        """What the device has of these bytes, up to its last block of them."""
+        left = bytearray()
+        for block in range(begin // BLOCK, -(-end // BLOCK)):
+            if survives(self.name, block):
+                low = max(begin, block * BLOCK)
+                left.extend(bytes(low - begin - len(left)))
+                left += self.contents[low : min(end, (block + 1) * BLOCK)]
+        return bytes(left)
 
 
 class SimulatedFiles:
@@ -216,16 +253,22 @@ class SimulatedFiles:
         kept = dice.randint(0, len(self._pending))
         return self.crash(survives, names_kept=kept, whole_size=dice.random() < 0.3)
 
+    def evict(self, survives: Survives) -> None:
+        """The kernel needs memory: what it failed to write is read as the device has it."""
+        for file in self._names.values():
+            file.evict(survives)
+
     def unsynced(self) -> tuple[int, int]:
         """From the lowest to the highest byte that is not durable, over all files."""
-        files = [f for f in self._names.values() if f.synced < len(f.contents)]
-        low = min((f.synced for f in files), default=0)
+        files = [f for f in self._names.values() if f.durable < len(f.contents)]
+        low = min((f.durable for f in files), default=0)
         return low, max((len(f.contents) for f in files), default=low)
 
     def state(self) -> tuple[object, ...]:
         """What changes whenever a crash could leave something else."""
         files = [
-            (n, f.synced, len(f.contents), f.filled, len(f.cut)) for n, f in self._names.items()
+            (n, f.synced, len(f.contents), f.filled, len(f.cut), f.lost)
+            for n, f in self._names.items()
         ]
         return (*files, len(self._pending))
 
@@ -240,7 +283,7 @@ class SimulatedFiles:
     def settle(self) -> None:
         """A disk that lied writes what it held back."""
         for file in self._names.values():
-            file.synced, file.cut = len(file.contents), b""
+            file.synced, file.cut, file.lost = len(file.contents), b"", None
         self._durable, self._pending = dict(self._names), []
 
     def scribble(self, name: str, offset: int, content: bytes) -> None:
