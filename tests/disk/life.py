@@ -17,7 +17,17 @@ from blocktree.disk.segment import HEAD_SIZE, length_of, segment_name, segment_o
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
 from blocktree.raft import Entry, HardState, SnapshotMark
-from disk.rig import ME, Truth, blob_of, entry_of, log_of, mark_of, open_disk, rebuild_disk
+from disk.rig import (
+    ME,
+    Truth,
+    blob_of,
+    check_blobs,
+    entry_of,
+    log_of,
+    mark_of,
+    open_disk,
+    rebuild_disk,
+)
 from disk.troubles import Index, Killed, Operations, Trouble
 
 NO_TROUBLE = Trouble()
@@ -299,10 +309,7 @@ class Life:
         found, state = log_of(disk), disk.saved().hard_state
         assert found in known.logs
         assert state in known.hard_states
-        assert disk.missing(known.floor) == []
-        here = set(known.every) - set(disk.missing(known.every))
-        for digest in here:
-            assert disk.read_blob(digest, verify=True) == known.every[digest]
+        here = check_blobs(disk, known)
         assert not here & known.gone
         table = disk.saved().mark, dict(disk.table_items(b""))
         assert table in known.states, (table, known.states)

@@ -248,8 +248,10 @@ def check(disk: Disk, truth: Truth) -> None:
     check_blobs(disk, truth)
 
 
-def check_blobs(disk: Disk, truth: Truth) -> None:
+def check_blobs(disk: Disk, truth: Truth) -> set[Digest]:
+    """Every blob that is there is right, and none is missing that was durable; which are there."""
     assert disk.missing(truth.floor) == []
     here = set(truth.every) - set(disk.missing(truth.every))
     for digest in here:
         assert disk.read_blob(digest, verify=True) == truth.every[digest]
+    return here

@@ -98,10 +98,8 @@ STEPS = [
     *[("checkpoint", 0), ("delete", 4), ("replace", 3), ("compact", 0), ("restore", 0)],
 ]
 
-
-OPERATIONS = (
-    80  # of a script that is played once with each trouble; a short one is played more often
-)
+# Of a script that is played once with each trouble; a short one is played more often.
+OPERATIONS = 80
 
 
 def troubles(at: int, dice: random.Random) -> Iterator[Trouble]:
