@@ -6,7 +6,6 @@ kernel's backlog, or are closed when their host alone has too many.
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
@@ -16,6 +15,7 @@ from blocktree.fault import Fault, Kind
 from blocktree.link.endpoint import join_endpoint
 from blocktree.link.link import Link
 from blocktree.link.opening import SHUTDOWN_TIMEOUT_S, TLS_TIMEOUT_S, Answering, OnOpen, Side
+from blocktree.link.secure import secured
 from blocktree.link.tls import connection_fault
 
 log = logging.getLogger(__name__)
@@ -112,15 +112,14 @@ class Listener:
         settled = self._loop.create_future()
         link = Link(Answering(self._side, self._on_open, settled))
         try:
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(
-                lambda: link,
-                connection,
-                ssl=self._side.server,
-                ssl_handshake_timeout=TLS_TIMEOUT_S,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-            )
+            async with asyncio.timeout(TLS_TIMEOUT_S):
+                await secured(
+                    connection,
+                    self._side.server,
+                    link,
+                    answers=True,
+                    shutdown_s=SHUTDOWN_TIMEOUT_S,
+                )
             await settled
         except (Fault, OSError) as cause:
             self._refuse(connection_fault(cause, remote))

@@ -18,6 +18,7 @@ from blocktree.keys import Credential, Identity, check_chain
 from blocktree.link.endpoint import split_endpoint
 from blocktree.link.frames import ALPN, INSTANCE_BYTES, VERSION, Hello, Lane
 from blocktree.link.link import Link
+from blocktree.link.secure import connect, secured
 from blocktree.link.tls import client_context, connection_fault, server_context
 from blocktree.names import Path
 from blocktree.wire import Body, decode, encode
@@ -194,19 +195,13 @@ async def dial(
             clock is wrong), NOT_FOUND (another path answers there), UNSUPPORTED, USAGE (address).
     """
     host, port = split_endpoint(address)
-    loop = asyncio.get_running_loop()
     calling = Calling(side, expect, lane, on_open)
     link = Link(calling)
     try:
         async with asyncio.timeout(timeout_s):
-            await loop.create_connection(
-                lambda: link,
-                host,
-                port,
-                ssl=side.client,
-                server_hostname="",
-                ssl_handshake_timeout=timeout_s,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            connection = await connect(host, port)
+            await secured(
+                connection, side.client, link, answers=False, shutdown_s=SHUTDOWN_TIMEOUT_S
             )
             return await calling.done
     except (Fault, OSError) as cause:
