@@ -1,7 +1,6 @@
 """Puts a volume together from its parts, for one credential in one process."""
 
 import os
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from blocktree.files.trust import Trust
 from blocktree.files.upload import DIRTY_BYTES_MAX, Budget, Uploads
 from blocktree.keys import Credential
 from blocktree.names import Path
+from blocktree.processor import has_aes
 from blocktree.sectors.header import Cipher
 from blocktree.store.clock import boot_clock
 from blocktree.store.messages import SESSION_BYTES
@@ -82,15 +82,6 @@ def open_filesystem(
         trust=trust,
         now_ns=time.time_ns,
         draw=os.urandom,
-        cipher=fast_cipher(),
+        cipher=Cipher.AES_256_GCM if has_aes() else Cipher.CHACHA20_POLY1305,
     )
     return Filesystem(core, threads, runtime, fast_close=limits.fast_close)
-
-
-def fast_cipher() -> Cipher:
-    """AES-GCM where the processor helps with it, ChaCha20-Poly1305 elsewhere (old Pis)."""
-    try:
-        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return Cipher.AES_256_GCM
-    return Cipher.AES_256_GCM if "aes" in words else Cipher.CHACHA20_POLY1305

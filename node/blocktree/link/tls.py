@@ -15,6 +15,7 @@ from blocktree.keys import Credential
 from blocktree.link.frames import ALPN
 from blocktree.link.link import again
 
+_PRIORITIZE_CHACHA = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA of OpenSSL's ssl.h
 _CLOCK = "compare the clocks: date"
 _TREE = "check which tree each of the two belongs to: bt status"
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
@@ -38,6 +39,7 @@ def server_context(credential: Credential) -> ssl.SSLContext:
     """For the answering side; a peer without a certificate of this tree is refused."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, credential)
     context.num_tickets = 0
+    context.options |= _PRIORITIZE_CHACHA  # if the peer has it first: see `blocktree.processor`
     return context
 
 
