@@ -292,3 +292,25 @@ def test_an_inline_directory_is_as_large_as_its_header_says() -> None:
     with pytest.raises(Fault) as caught:
         Directory(KEY, 100, bucket.pack(entry(b"a")))
     assert caught.value.kind is Kind.MALFORMED
+
+
+def test_the_entries_beside_a_name_are_of_its_bucket_and_begin_behind_it() -> None:
+    names = [b"n%d" % number for number in range(400)]
+    kept = Kept()
+    for number, name in enumerate(names):
+        kept.add(name, number)
+    directory = kept.open()
+    assert directory.count > 2
+    kept.load(directory, range(directory.count))
+    for name in names[::17]:
+        bucket_of = directory.sector_of(name)
+        fellows = [other for other in names if directory.sector_of(other) == bucket_of]
+        everybody = directory.beside(name, 1000)
+        assert {each.name for each in everybody} == set(fellows) - {name}
+        assert directory.beside(name, 3) == everybody[:3]
+        assert directory.beside(name, 0) == []
+    small = Directory(KEY)
+    for name in (b"a", b"b", b"c", b"d"):
+        small.add(entry(name))
+    assert [each.name for each in small.beside(b"c", 9)] == [b"d", b"a", b"b"]
+    assert [each.name for each in small.beside(b"gone", 2)] == [b"a", b"b"]

@@ -32,6 +32,7 @@ from blocktree.store.messages import (
 
 KNOWN_BYTES_MAX = 48 << 20
 VOIDED_MAX = 1 << 16
+_TURN_HEADERS = 8  # judged in one turn of the loop
 _ENTRY_BYTES = 2500  # of Python objects for each header
 
 
@@ -109,6 +110,11 @@ class HeaderCache:
         await self._ask_for(missing)
         return [self._known.get(file) for file in files]
 
+    def expect(self, files: Iterable[FileId]) -> None:
+        """Ask for headers that will be asked for, in this order; nobody waits for them here."""
+        for file in files:
+            self._answer_for(file, exclusive=False)
+
     async def _above(self, file: FileId, newest: bool) -> Known:  # noqa: FBT001 - a callback
         """A directory's header for judging what is below it; also when its lease is over.
 
@@ -162,18 +168,19 @@ class HeaderCache:
     # asking
 
     async def _ask_for(self, files: Sequence[FileId], *, exclusive: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        answers = []
-        for file in files:
-            key = (file, exclusive)
-            answer = self._waiting.get(key)
-            if answer is None:
-                if not any(mode is exclusive for _, mode in self._waiting):
-                    loop.call_soon(self._launch, exclusive)
-                answer = self._waiting[key] = loop.create_future()
-            answers.append(answer)
-        for answer in answers:
+        for answer in [self._answer_for(file, exclusive=exclusive) for file in files]:
             await asyncio.shield(answer)
+
+    def _answer_for(self, file: FileId, *, exclusive: bool) -> asyncio.Future[None]:
+        """The answer to one question, asked at the end of this turn of the loop."""
+        loop = asyncio.get_running_loop()
+        key = (file, exclusive)
+        answer = self._waiting.get(key)
+        if answer is None:
+            if not any(mode is exclusive for _, mode in self._waiting):
+                loop.call_soon(self._launch, exclusive)
+            answer = self._waiting[key] = loop.create_future()
+        return answer
 
     def _launch(self, exclusive: bool) -> None:  # noqa: FBT001 - call_soon passes it by position
         keys = [key for key in self._waiting if key[1] is exclusive]
@@ -206,7 +213,10 @@ class HeaderCache:
         except Exception as cause:
             settle(answers.values(), as_fault(cause))
             return
-        for file, known, encoded, who in zip(files, had, reply.headers, holders, strict=True):
+        each = zip(files, had, reply.headers, holders, strict=True)
+        for number, (file, known, encoded, who) in enumerate(each):
+            if number % _TURN_HEADERS == 1:  # who waits for the first goes on at once
+                await asyncio.sleep(0)
             try:
                 lease = Lease(grant, exclusive, who)
                 await self._take(file, known, encoded, lease)

@@ -66,6 +66,7 @@ class Node:
         "lock",
         "lookups",
         "meta",
+        "missed",
         "opens",
         "place",
         "ring",
@@ -93,6 +94,7 @@ class Node:
         self.meta: dict[str, int | bytes] = {}  # header fields changed here, not yet committed
         self.atime_ns: int | None = None
         self.told: dict[bytes, float] = {}  # names the kernel may remember, and until when
+        self.missed = (0.0, 0)  # when a header was not at hand last, how many came along with it
         self.gone = False
         self.lookups = 0
         self.opens = 0

@@ -15,6 +15,7 @@ from blocktree.files.handles import Handles
 from blocktree.files.locks import LockTable
 from blocktree.files.moves import Moves
 from blocktree.files.names import NameOperations
+from blocktree.files.neighbours import Neighbours
 from blocktree.files.nodes import Node
 from blocktree.files.peers import PeerCache
 from blocktree.files.recalls import Recalls, tell
@@ -62,6 +63,7 @@ class Filesystem:
         self._runtime = runtime
         self.flushes = Flushes(core, fast_close=fast_close)
         self.names = NameOperations(core, self.flushes)
+        self._neighbours = Neighbours(core.headers, core.service.clock)
         self._moves = Moves(core, self.flushes, self.names)
         self._attributes = NodeAttributes(core, self.flushes)
         self.sharing = Sharing(core, self.flushes)
@@ -127,7 +129,9 @@ class Filesystem:
         if name == b"..":
             return await self._hand_out(await self.names.parent(node))
         try:
-            return await self._hand_out(await self.names.require(node, name))
+            found = await self.names.require(node, name)
+            self._neighbours.found(node, name, found)
+            return await self._hand_out(found)
         finally:
             tell(node, name, self.valid_s(directory))
 

@@ -187,6 +187,16 @@ class Directory:
         behind = sorted((p, e.name, e) for p, e in placed if cookie < p < end)
         return [(position, entry) for position, _, entry in behind], end - 1
 
+    def beside(self, name: bytes, count: int) -> list[DirEntry]:
+        """Up to `count` other entries of the loaded bucket of a name, beginning behind it.
+
+        Within a bucket entries lie in the order in which they were made.
+        """
+        content = self._buckets[self.sector_of(name)]
+        begin, end = find(content, name) or (0, 0)
+        behind = unpack(content[end:])[:count]
+        return behind + unpack(content[:begin])[: count - len(behind)]
+
     # Saving
 
     def change(self) -> DirectoryChange:
