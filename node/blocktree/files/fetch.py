@@ -30,7 +30,7 @@ _NODE_S = 5.0  # for an answer
 _PEER_S = 2.0  # there are others to ask
 _LATE_MIN_S = 1.0  # without an answer, before a batch is asked for elsewhere, too …
 _LATE_TIMES = 4  # … or so many times what the source took on average
-_INLINE_BYTES = 128 << 10  # below this, checking on the loop costs less than a thread's turn
+_INLINE_BYTES = 128 << 10  # a sealed sector: checking on the loop costs less than a thread's turn
 _PAUSE_S = 0.05
 _ROUNDS = 40  # over all nodes before a blob is given up
 
