@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from blocktree.actors import Actor, Call, Restarts, receives
 from blocktree.actors.description import Describe
@@ -92,6 +93,8 @@ class Ward(Actor):
         self._pipe: Pipe | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        # Held while something is told there; who waits goes on in the order in which he came.
+        self._turns: WeakValueDictionary[Address | Path, asyncio.Lock] = WeakValueDictionary()
         self._supervision = Supervision(Restarts())
 
     async def started(self) -> None:
@@ -292,6 +295,8 @@ class Ward(Actor):
                 answer: Record = Answered(number, (await work()).data)
             except Fault as fault:
                 answer = Refused(number, encode(Failure.of(fault)))
+                if not number:  # the child does not hear of it
+                    self.journal.add(f"what it told did not go out: {fault}")
             if number:
                 with contextlib.suppress(Fault):
                     pipe.send(answer)
@@ -305,12 +310,30 @@ class Ward(Actor):
             raise Fault(Kind.CONFLICT, "another acts there now", path=self.errand.path)
 
     async def _sent(self, frame: Send) -> Opaque:
+        """Tell or ask, once what was told there before has gone out.
+
+        Each frame has a task of its own, and one may wait for a link, or for a look-up that failed
+        for a moment: those behind it must not overtake it.
+        """
         to: Address | Path = Address(frame.to, frame.actor) if frame.actor else frame.to
-        message, timeout = Opaque(frame.message), frame.timeout_ms / 1000
-        if frame.number:
-            return await self.runtime.ask(to, message, Opaque, sender=self.address, timeout=timeout)
-        await self.runtime.tell(to, message, sender=self.address, timeout=timeout)
-        return Opaque(b"")
+        message, clock = Opaque(frame.message), asyncio.get_running_loop().time
+        end = clock() + frame.timeout_ms / 1000
+        turn = self._turns.setdefault(to, asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(end):
+                await turn.acquire()
+        except TimeoutError:
+            what = "what was told there before has not gone out yet"
+            raise Fault(Kind.BUSY, what, path=str(to)) from None
+        try:
+            if not frame.number:
+                await self.runtime.tell(to, message, sender=self.address, timeout=end - clock())
+                return Opaque(b"")
+        finally:
+            turn.release()
+        return await self.runtime.ask(
+            to, message, Opaque, sender=self.address, timeout=end - clock()
+        )
 
     async def _saved(self, frame: Save) -> Opaque:
         await self.errand.keep(frame.serial, frame.state)
