@@ -96,6 +96,19 @@ class OsFile:
         """The descriptor, while this object lives."""
         return self._fd
 
+    def again(self) -> "OsFile | None":
+        """The same file by an open file description of its own; None if that cannot be had.
+
+        Linux tells of a write-back error once for each description, in the first sync that asks.
+        Of two that sync through one, the other would be told that all is well; through two, both
+        are told, whoever of them or of other processes asks first. One that is opened later is
+        told only of what nobody was told of before: so open it before anything is written.
+        """
+        try:
+            return OsFile(os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return None
+
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Hand the buffers over as they are: nothing is joined or copied here."""
         for start in range(0, len(buffers), _IOVECS_MAX):

@@ -62,6 +62,7 @@ class Stream:
         self.hard_state = hard_state  # the last one written
         self.opening: Callable[[], bytes] = bytes  # makes the payload of the next SEGMENT record
         self._file: File | None = None
+        self._beside: OsFile | None = None  # the same file, for who syncs it beside `sync`
         self._begun = (0, 0, 0.0)  # segment, end and time of the sync that somebody else does
         self.number = 0
         self.end = 0
@@ -77,6 +78,7 @@ class Stream:
     def resume(self, number: int, end: int) -> None:
         """Go on in an existing segment, whose `end` bytes are durable."""
         self._file = self._shelf.reader(number)
+        self._beside = _again(self._file)
         self.number, self.end, self._synced = number, end, end
         self.previous = self._usage.sizes.get(number - 1, 0)
 
@@ -173,6 +175,7 @@ class Stream:
         self._shelf.add(number, file)
         self.previous = self.end
         self._file, self.number, self.end, self._synced, self._filled = file, number, 0, 0, 0
+        self._beside = _again(file)
         self._new_name = True
 
     def _finish(self) -> None:
@@ -202,13 +205,15 @@ class Stream:
     def begin_sync(self) -> int | None:
         """For a sync that somebody else does: the descriptor, or None if `sync` has to be called.
 
-        `end_sync` follows, with nothing appended in between but by other threads.
+        `end_sync` follows, with nothing appended in between but by other threads. They may also
+        `sync` meanwhile: if the device fails, both are told, for each has a description of its own
+        since before the first byte that counts (`OsFile.again`).
         """
         self.guard()
-        if self.durable or self._new_name or not isinstance(self._file, OsFile):
+        if self.durable or self._new_name or self._beside is None:
             return None
         self._begun = self.number, self.end, self._clock()
-        return self._file.fileno()
+        return self._beside.fileno()
 
     def end_sync(self, error: int) -> None:
         """The sync that began is over, with this errno or 0.
@@ -220,6 +225,7 @@ class Stream:
         if error:
             cause = OSError(error, os.strerror(error))
             raise self.poison("a sync failed", cause) from cause
+        self.guard()  # a flush of the device may have failed for another thread alone
         if number == self.number:  # else the segment was synced when the next one began
             self._settled(max(self._synced, end))
         self.latencies.append(self._clock() - begin)
@@ -258,3 +264,7 @@ class Stream:
         if self._file is not None and end - start >= _FORGET_BYTES_MIN:
             with contextlib.suppress(OSError):
                 self._file.forget(start, end - start)
+
+
+def _again(file: File) -> OsFile | None:
+    return file.again() if isinstance(file, OsFile) else None
