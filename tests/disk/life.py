@@ -75,6 +75,9 @@ class Life:
         self.number = 0
         self.under_way: IndexCommit | None = None
         self.told = True  # the segments alone say all of it
+        self.owed = (
+            False  # but for where the log begins, which comes at last before the next record
+        )
         self.disk: Disk
         self.start(trouble, dice.randrange(4))
 
@@ -180,9 +183,9 @@ class Life:
         known.states.append((mark, table))
         known.log = mark.index + 1, ()
         known.logs.append(known.log)
-        told, self.told = self.told, False
+        self.owed = True
         self.disk.finish_restore(mark)
-        self.told = told
+        self.owed = False
         del known.states[:-1]
         known.synced()
 
@@ -200,9 +203,9 @@ class Life:
         mark = known.states[-1][0]
         known.log = mark.index + 1, ()
         known.logs.append(known.log)
-        told, self.told = self.told, False
+        self.owed = True
         self.disk.forget_log()
-        self.told = told
+        self.owed = False
         known.synced()
 
     def repaired(self, _: int) -> None:
@@ -341,6 +344,8 @@ class Life:
         known = self.known
         if not self.told or self.disk.damage is not None:
             return  # only the index knew
+        if self.owed:
+            self.play([("entries", 20), ("sync", 0)], NO_TROUBLE)
         disk = rebuild_disk(SimulatedFiles(self.files.everything()), MemoryIndex(), self.limits)
         assert (disk.damage is not None) == (known.log[0] > 1)
         assert log_of(disk) == known.log

@@ -4,15 +4,17 @@ The run's I/O is cut before every operation; of what was not synced then, every 
 of 512 bytes survives, and random subsets of blocks, with and without the names changed meanwhile.
 """
 
+import errno
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles
 from blocktree.disk.index import Space
 from blocktree.disk.segment import segment_name
-from blocktree.disk.simulated import BLOCK
+from blocktree.disk.simulated import BLOCK, FREE
 from blocktree.fault import Fault, Kind
 from disk.rig import (
     KEEPER,
@@ -22,6 +24,7 @@ from disk.rig import (
     blob_of,
     check,
     entry_of,
+    fault_of,
     log_of,
     mark_of,
     open_disk,
@@ -260,3 +263,37 @@ def test_a_rebuild_after_a_restored_snapshot_has_nothing_of_the_old_log() -> Non
     for disk in (rebuild_disk(files, MemoryIndex()), open_disk(files, index)):
         assert log_of(disk) == (6, ())
         assert disk.log.term(5) == 7
+
+
+@pytest.mark.parametrize("segment", [8192, 400])
+@pytest.mark.parametrize(("room", "entries"), [(True, 0), (True, 1), (False, 1)])
+def test_a_restore_that_a_crash_cut_short_leaves_nothing_of_the_old_log_either(
+    segment: int, room: bool, entries: int
+) -> None:
+    """The index has it, the record for a rebuild was not written: the next start writes it."""
+    limits = replace(SMALL, segment=segment)
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index, limits)
+    disk.append(Batch(entries=[entry_of(n) for n in range(1, 6)]))  # 4 was replaced elsewhere
+    disk.begin_restore(mark_of(4, 2))
+
+    def fail(*_: str) -> None:
+        raise OSError(errno.EIO, "the device failed")
+
+    index.on_commit = lambda: setattr(files, "before", fail)
+    assert fault_of(lambda: disk.finish_restore(mark_of(4, 2))) is not None
+    index.on_commit = files.before = None
+
+    if not room:
+        files.capacity = sum(map(len, files.everything().values()))
+        open_disk(files, index, limits)
+    disk = open_disk(files, index, limits)
+    assert log_of(disk) == (5, ())
+    files.capacity = FREE
+    if entries:
+        disk.append(Batch(entries=[entry_of(5, 2)]))
+        disk.sync()
+    again = rebuild_disk(files.crash(lambda *_: False), MemoryIndex(), limits)
+    assert log_of(again) == log_of(disk) == (5, (entry_of(5, 2),) * entries)
+    assert again.damage is not None
+    assert again.damage.table_lost

@@ -74,7 +74,6 @@ class Disk:
         self.begin_sync, self.end_sync = self._stream.begin_sync, self._stream.end_sync
         self._reclaimer = Reclaimer(ground, self.log, self._stream)
         self._table = Table(ground, self.log, self._stream, self._reclaimer.condemned, found)
-        self._stream.opening = self._table.opening
         self.begin_checkpoint, self.end_checkpoint = self._table.begin, self._table.end
 
     @classmethod

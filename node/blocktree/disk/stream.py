@@ -61,6 +61,7 @@ class Stream:
         self._clock = clock
         self.hard_state = hard_state  # the last one written
         self.opening: Callable[[], bytes] = bytes  # makes the payload of the next SEGMENT record
+        self.owed: Sequence[Piece] = ()  # what has to come before the next record
         self._file: File | None = None
         self._beside: OsFile | None = None  # the same file, for who syncs it beside `sync`
         self._begun = (0, 0, 0.0)  # segment, end and time of the sync that somebody else does
@@ -110,12 +111,14 @@ class Stream:
         if self._file is None or (self.end and self.end + size > self._limits.segment):
             self._roll()
         opening = [] if self.end else [checked(RecordKind.SEGMENT, self.opening(), self._key)]
-        buffers, places, end = self._encode([*opening, *pieces])
+        before = [*opening, *self.owed]
+        buffers, places, end = self._encode([*before, *pieces])
         self._append(buffers, end - self.end)
+        self.owed = ()
         self.written += end - self.end
         self.end = end
         self._usage.grow(self.number, end)
-        return places[len(opening) :]
+        return places[len(before) :]
 
     def _encode(self, pieces: Sequence[Piece]) -> tuple[list[Buffer], list[Place], int]:
         buffers: list[Buffer] = []

@@ -13,7 +13,7 @@ from blocktree.disk.recovery import Recovered
 from blocktree.disk.replay import NOTHING
 from blocktree.disk.segment import VERSION, RecordKind, SegmentHead, segment_name
 from blocktree.disk.snapshot import Snapshot
-from blocktree.disk.stream import Stream, checked
+from blocktree.disk.stream import Piece, Stream, checked
 from blocktree.fault import Fault, Kind
 from blocktree.raft import SnapshotMark
 from blocktree.wire import encode
@@ -48,6 +48,9 @@ class Table:
         self.written = -found.replayed
         self.damage = found.damage
         self._under_way: IndexCommit | None = None
+        stream.opening = self.opening
+        if log.start.index and not found.replayed and not found.rows:
+            self._begin_again(log.start)
         if found.anew or found.damage != found.checkpoint.damage:
             self._commit(self.mark)
 
@@ -236,8 +239,8 @@ class Table:
     def finish_restore(self, mark: SnapshotMark) -> None:
         """See `Disk.finish_restore`. The commit is the moment of change.
 
-        The START record comes after it and serves only a rebuild: without it, a rebuild finds the
-        log as it was before the snapshot, and everything that came later is missing too.
+        The START record comes after it and serves only a rebuild, which finds the old log without
+        it. A crash may leave it out; then the next start writes it, see `_begin_again`.
         """
         self._ready()
         restore = load_restore(self._ground.index)
@@ -253,8 +256,26 @@ class Table:
         """Make an empty log after the mark durable."""
         try:
             self._commit(mark, more, clear)
-            start = checked(RecordKind.START, encode(mark), self._ground.key, extra=1)
-            self._stream.write([start])
+            self._stream.write([self._reset(mark)])
             self._stream.sync()
         except Fault as fault:  # memory is ahead of the disk: only a restart brings them together
             raise self._stream.poison("the log could not be begun anew", fault) from fault
+
+    def _begin_again(self, mark: SnapshotMark) -> None:
+        """A crash may have come between the two steps of `_begin_anew`.
+
+        Then a rebuild would join old entries to new ones, or show old ones in place of those that
+        the snapshot stands for: the record comes before anything else, and before anybody is told.
+        """
+        self._stream.owed = [self._reset(mark)]
+        try:
+            self._stream.write([])
+        except Fault as fault:
+            if fault.kind is not Kind.NO_SPACE:
+                raise
+        else:
+            self._stream.sync()
+
+    def _reset(self, mark: SnapshotMark) -> Piece:
+        """The record that the log is empty and goes on after the mark."""
+        return checked(RecordKind.START, encode(mark), self._ground.key, extra=1)
