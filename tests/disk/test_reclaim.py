@@ -11,7 +11,7 @@ from blocktree.disk import Batch, Disk, Limits, LmdbIndex, MemoryIndex, OsFiles,
 from blocktree.disk.segment import segment_name
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
-from disk.rig import blob_of, entry_of, log_of, mark_of, open_disk, rebuild_disk
+from disk.rig import KEEPER, SMALL, blob_of, entry_of, log_of, mark_of, open_disk, rebuild_disk
 
 LIMITS = Limits(segment=1 << 16, batch=1 << 16, reserve=0)
 
@@ -188,6 +188,35 @@ def test_a_device_that_failed_once_has_lost_no_blob(how: str) -> None:
         disk.reclaim(100_000)
         disk.checkpoint({}, disk.saved().mark)
     assert open_disk(files, index).read_blob(blob[0], verify=True) == blob[1]
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_what_a_device_failed_to_read_is_tried_again_an_hour_later(budget: int) -> None:
+    """The walk itself fails, or only the read of a blob that it met."""
+    now = [0.0]
+    files = SimulatedFiles()
+    disk = Disk.open(files, MemoryIndex(), SMALL, KEEPER, clock=lambda: now[0])
+    blob, dead = blob_of(b"blob" * 500), blob_of(b"dead" * 1100)
+    disk.append(Batch(blobs=[blob, dead]))
+    disk.append(Batch(blobs=[blob_of(b"next" * 1000)]))
+    disk.delete_blobs([dead[0]])
+    disk.reclaim(budget)
+    reads: list[str] = []
+
+    def fail(verb: str, name: str) -> None:
+        if (verb, name) == ("read", segment_name(1)):
+            reads.append(name)
+            raise OSError(errno.EIO, "the device failed")
+
+    files.before = fail
+    for now[0], count in ((0.0, 1), (3599.0, 1), (3600.0, 2), (7199.0, 2)):
+        assert disk.reclaim(100_000).idle
+        assert len(reads) == count
+    files.before, now[0] = None, 7200.0
+    assert disk.reclaim(100_000).waiting == 1
+    disk.checkpoint({}, disk.saved().mark)
+    assert segment_name(1) not in files.names()
+    assert disk.read_blob(blob[0], verify=True) == blob[1]
 
 
 def refuse_reads(verb: str, _name: str) -> None:

@@ -72,7 +72,7 @@ class Disk:
             self._stream.resume(found.number, found.end)
         self.is_quick = self._stream.has_room
         self.begin_sync, self.end_sync = self._stream.begin_sync, self._stream.end_sync
-        self._reclaimer = Reclaimer(ground, self.log, self._stream)
+        self._reclaimer = Reclaimer(ground, self.log, self._stream, clock)
         self._table = Table(ground, self.log, self._stream, self._reclaimer.condemned, found)
         self.begin_checkpoint, self.end_checkpoint = self._table.begin, self._table.end
 

@@ -29,6 +29,7 @@ from blocktree.names import Digest
 _WRITE = 1 << 20  # copies gathered for one write
 _UNDER_PRESSURE = 0.95  # worth copying when space is short
 _READ_MIN = 4096  # what looking at one record costs at least
+_AGAIN_SECONDS = 3600.0  # a device that failed may read it then; one that fails is slow, too
 
 
 class Reclaimer:
@@ -38,7 +39,9 @@ class Reclaimer:
         condemned: segments without a live record, to be removed after the next checkpoint.
     """
 
-    def __init__(self, ground: Ground, log: DiskLog, stream: Stream) -> None:
+    def __init__(
+        self, ground: Ground, log: DiskLog, stream: Stream, clock: Callable[[], float]
+    ) -> None:
         self._catalogue = ground.catalogue
         self._usage = ground.usage
         self._shelf = ground.shelf
@@ -46,8 +49,10 @@ class Reclaimer:
         self._limits = ground.limits
         self._log = log
         self._stream = stream
+        self._clock = clock
         self.condemned: set[int] = set()
         self._unsound: dict[int, int] = {}  # live bytes that cannot be read: left for repair
+        self._again = 0.0  # when to look at them again
         self._victim = 0
         self._walk: Iterator[Found | Bad] = iter(())
         self._copies: list[tuple[Piece, Callable[[Place], None]]] = []
@@ -80,6 +85,8 @@ class Reclaimer:
 
     def _choose(self, *, short: bool) -> bool:
         """Take the segment with the smallest share of live bytes, if that is worth it."""
+        if self._unsound and self._clock() >= self._again:
+            self._unsound.clear()
         most = _UNDER_PRESSURE if short else self._limits.reclaim_below
         # The newest with a record says what the log and the vote were: a rebuild needs one.
         newest = self._stream.number - (self._stream.end == 0)
@@ -110,7 +117,9 @@ class Reclaimer:
         self._victim = 0
 
     def _leave(self) -> None:
-        """The victim stays until something else in it is given up."""
+        """The victim stays until something else in it is given up, or for a while."""
+        if not self._unsound:
+            self._again = self._clock() + _AGAIN_SECONDS
         self._unsound[self._victim] = self._usage.live[self._victim]
         self._victim = 0
 
