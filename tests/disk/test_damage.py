@@ -2,10 +2,12 @@
 
 import random
 from functools import partial
+from typing import Any
 
 import pytest
 
 from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles
+from blocktree.disk.catalogue import Catalogue
 from blocktree.disk.checkpoint import CHECKPOINT_KEY
 from blocktree.disk.index import Space
 from blocktree.disk.log import decode_row, encode_row
@@ -203,13 +205,46 @@ def test_a_blob_that_was_deleted_while_it_was_found_damaged_stays_deleted() -> N
     disk.append(Batch(blobs=[(digest, payload)]))
     disk.checkpoint({}, mark_of(0))
     files.flip("segment-00000001", files.contents("segment-00000001").index(payload))
+    where = disk._catalogue.find(digest)
+    assert where is not None
     disk.delete_blobs([digest])
-    disk._catalogue.damaged.add(digest)  # another thread says so only now
+    disk._catalogue.lost(
+        digest, where, Fault(Kind.DAMAGED, "rotten")
+    )  # another thread says so only now
     disk.checkpoint({}, mark_of(0))
     fault = fault_of(lambda: disk.read_blob(digest))
     assert fault is not None
     assert fault.kind is Kind.NOT_FOUND
     assert disk.scrub(None, 1 << 20).damaged == ()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_blob_that_was_written_again_while_it_was_found_damaged_stays(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk's thread writes it just before or after the scrubbing one says so."""
+    files, index = SimulatedFiles(), MemoryIndex()
+    disk = open_disk(files, index)
+    blob = blob_of(b"b" * 900)
+    disk.append(Batch(blobs=[blob]))
+    disk.checkpoint({}, mark_of(0))
+    name = "segment-00000001"
+    files.flip(name, files.contents(name).index(blob[1]))
+    assert fault_of(lambda: disk.read_blob(blob[0], verify=True)) is not None
+    lost = Catalogue.lost
+
+    def late(*arguments: Any) -> None:
+        if before:
+            disk.append(Batch(blobs=[blob]))
+        lost(*arguments)
+        if not before:
+            disk.append(Batch(blobs=[blob]))
+
+    monkeypatch.setattr(Catalogue, "lost", late)
+    disk.scrub(None, 1 << 20)
+    disk.checkpoint({}, mark_of(0))
+    assert disk.read_blob(blob[0], verify=True) == blob[1]
+    assert disk.missing([blob[0]]) == []
 
 
 def test_a_lost_segment_is_named() -> None:

@@ -244,7 +244,11 @@ def what_could_not_be_read_is_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
 
 @killed_by(test_reclaim.test_a_device_that_failed_once_has_lost_no_blob, "read")
 def a_read_that_failed_costs_the_blob(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Catalogue, "lost", lambda self, digest, _: self.damaged.add(digest))
+    patch.setattr(
+        Catalogue,
+        "lost",
+        lambda self, digest, where, _: self.damaged.update({digest: (where, True)}),
+    )
 
 
 @killed_by(test_reclaim.test_mostly_dead_segments_are_copied_out_and_removed)

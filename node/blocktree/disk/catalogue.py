@@ -20,6 +20,7 @@ _CRC = struct.Struct(">I")
 _PLACE_SIZE = 12
 _UNKNOWN = Place(-1)
 _Places = dict[Digest, Place | None]
+_SOUND = (_UNKNOWN, True)
 NOWHERE = Place(0)  # of a damaged blob; segments are numbered from 1
 
 
@@ -44,8 +45,8 @@ class Catalogue:
         self._staged: dict[Digest, int | None] = {}
         self._frozen_staged: dict[Digest, int | None] = {}
         self._refreshed: set[Digest] = set()  # the index may have an older stamp of them
-        self.damaged: set[Digest] = set()  # found unreadable since the last checkpoint
-        self._unread: set[Digest] = set()  # of these, where the device failed: may still be there
+        # Found unreadable there since the last checkpoint, and whether for good (`lost`).
+        self.damaged: dict[Digest, tuple[Place, bool]] = {}
 
     def find(self, digest: Digest) -> Place | None:
         """Any thread. Where a blob lies, damaged or not.
@@ -76,28 +77,25 @@ class Catalogue:
         """Any thread. Whether a blob found at this place can be read, as far as we know."""
         return (
             where is not None
-            and digest not in self.damaged
+            and self.damaged.get(digest, _SOUND)[0] != where
             and segment_of(where) in self._usage.sizes
         )
 
-    def lost(self, digest: Digest, cause: Exception) -> None:
-        """Any thread. It cannot be read: for good, unless it was the device that failed."""
-        if isinstance(cause.__cause__, OSError):
-            self._unread.add(digest)
-        else:
-            self._unread.discard(digest)
-        self.damaged.add(digest)
+    def lost(self, digest: Digest, where: Place, cause: Exception) -> None:
+        """Any thread. It cannot be read there: for good, unless it was the device that failed.
 
-    def is_lost(self, digest: Digest) -> bool:
-        """Any thread. Whether it was read, and was not what it should be."""
-        return digest in self.damaged and digest not in self._unread
+        By now it may have been written again: that copy lies elsewhere, and is not meant.
+        """
+        self.damaged[digest] = where, not isinstance(cause.__cause__, OSError)
 
-    def found(self, digest: Digest, blob: memoryview) -> memoryview:
-        """Any thread. It can be read, whatever was said before: here it is."""
-        if digest in self._unread:
-            self.damaged.discard(digest)
-            self._unread.discard(digest)
-        return blob
+    def is_lost(self, digest: Digest, where: Place) -> bool:
+        """Any thread. Whether it was read there, and was not what it should be."""
+        return self.damaged.get(digest) == (where, True)
+
+    def found(self, digest: Digest) -> None:
+        """Any thread. It can be read, though the device may have failed before."""
+        if not self.damaged.get(digest, _SOUND)[1]:
+            self.damaged.pop(digest, None)
 
     def put(self, digest: Digest, where: Place, before: Place | None) -> None:
         """The blob lies here now; `before` is what `find` said."""
@@ -105,8 +103,7 @@ class Catalogue:
             self._usage.free(before)
         self._usage.use(where)
         self._layers[0][digest] = where
-        self.damaged.discard(digest)
-        self._unread.discard(digest)
+        self.damaged.pop(digest, None)
 
     def stage(self, digest: Digest, stamp: int, *, here_before: bool) -> None:
         """Nothing refers to the blob yet."""
@@ -151,8 +148,7 @@ class Catalogue:
             self._layers[0][digest] = None
             self._staged[digest] = None
             self._refreshed.add(digest)
-            self.damaged.discard(digest)
-            self._unread.discard(digest)
+            self.damaged.pop(digest, None)
         return where
 
     def staged(self, before: int, limit: int) -> list[Digest]:
@@ -192,10 +188,12 @@ class Catalogue:
 
     def freeze(self) -> dict[Space, dict[bytes, bytes | None]]:
         """What differs from the last checkpoint, for the next; `settle` or `thaw` follows."""
-        for digest in self.damaged - self._unread:
-            if self.find(digest) is not None:  # else it was deleted meanwhile
+        for digest, (where, for_good) in self.damaged.copy().items():
+            if not for_good:
+                continue
+            if self.find(digest) == where:  # else it was deleted or written again meanwhile
                 self.mark_damaged(digest)
-            self.damaged.discard(digest)
+            self.damaged.pop(digest, None)
         places, staged = self._layers[0], self._staged
         self._layers = {}, places
         self._frozen_staged, self._staged, self._refreshed = staged, {}, set()

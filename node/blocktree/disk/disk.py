@@ -218,18 +218,19 @@ class Disk:
         """
         while (where := self._catalogue.find(digest)) not in (None, NOWHERE):
             assert where is not None
-            if self._catalogue.is_lost(digest):
+            if self._catalogue.is_lost(digest, where):
                 break
             try:
                 blob = read_blob(self._shelf, self._key, digest, where, verify=verify)
             except (Fault, FileNotFoundError) as cause:
                 if self._catalogue.find(digest) != where:
                     continue  # moved meanwhile, and its segment removed
-                self._catalogue.lost(digest, cause)
+                self._catalogue.lost(digest, where, cause)
                 if isinstance(cause, Fault):
                     raise
                 raise Fault(Kind.DAMAGED, f"the blob {digest.hex()} is lost") from cause
-            return self._catalogue.found(digest, blob)
+            self._catalogue.found(digest)
+            return blob
         if where is None:
             raise Fault(Kind.NOT_FOUND, f"no blob {digest.hex()} here")
         raise Fault(Kind.DAMAGED, f"the blob {digest.hex()} is damaged here")

@@ -147,7 +147,7 @@ class Reclaimer:
         try:
             payload = read_blob(self._shelf, self._key, digest, head.place, verify=True)
         except (Fault, FileNotFoundError) as cause:
-            self._catalogue.lost(digest, cause)
+            self._catalogue.lost(digest, head.place, cause)
             return 0
         stamp = self._catalogue.stamp_of(digest)
         piece = (RecordKind.BLOB, int(stamp is None), stamp or 0, head.name, payload)

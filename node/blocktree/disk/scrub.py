@@ -25,7 +25,8 @@ def scrub(ground: Ground, after: Digest | None, budget: int) -> Scrubbed:
     last = chosen[-1][1] if chosen else None
     damaged = [(d, where) for where, d in sorted(chosen) if not _is_sound(ground, d, where)]
     lost = tuple(digest for digest, _ in damaged)
-    ground.catalogue.damaged.update(lost)  # those at no place, too
+    for digest in lost:
+        ground.catalogue.damaged.setdefault(digest, (NOWHERE, True))  # the others are there
     done = len(rows) < _AT_ONCE and len(chosen) == len(rows)
     places = tuple(describe(where) for _, where in damaged)
     return Scrubbed(None if done else last, len(chosen), size, lost, places)
@@ -53,16 +54,16 @@ def scrub_log(log: DiskLog, low: int, budget: int) -> ScrubbedLog:
 def _is_sound(ground: Ground, digest: Digest, where: Place) -> bool:
     while where != NOWHERE:
         try:
-            blob = read_blob(ground.shelf, ground.key, digest, where, verify=True)
+            read_blob(ground.shelf, ground.key, digest, where, verify=True)
         except (Fault, FileNotFoundError) as cause:
             now = ground.catalogue.find(digest)
             if now is None:
                 return True  # deleted meanwhile
             if now == where:
-                ground.catalogue.lost(digest, cause)
+                ground.catalogue.lost(digest, where, cause)
                 return False
             where = now  # moved meanwhile
         else:
-            ground.catalogue.found(digest, blob)
+            ground.catalogue.found(digest)
             return True
     return False
