@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from blocktree.disk import Batch, Disk, KernelSync, LmdbIndex, OsFiles, files
+from blocktree.disk.stream import Stream
 from blocktree.fault import Kind
 from disk.rig import blob_of, entry_of, fault_of, open_disk
 
@@ -148,3 +150,28 @@ def test_a_sync_that_another_thread_saw_fail_acknowledges_nothing(
         assert fault is not None
         assert fault.kind is Kind.FAILED
     assert disk.unsynced > 0
+
+
+def test_a_segment_that_begins_as_a_sync_ends_has_nothing_synced(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk's thread may leave the segment while the loop ends the sync of it."""
+    disk.append(Batch(entries=[entry_of(1, payload=b"1" * 4000)]))
+    disk.sync()
+    disk.append(Batch(entries=[entry_of(2)]))
+    if disk.begin_sync() is None:
+        pytest.skip("this system cannot sync beside the disk")
+    large = entry_of(3, payload=b"3" * 5000)
+    chore = threading.Thread(target=disk.append, args=[Batch(entries=[large])])
+    settled = Stream._settled
+
+    def late(stream: Stream, end: int) -> None:
+        if not chore.ident:
+            chore.start()
+            chore.join(0.2)
+        settled(stream, end)
+
+    monkeypatch.setattr(Stream, "_settled", late)
+    disk.end_sync(0)
+    chore.join()
+    assert disk.unsynced > 5000

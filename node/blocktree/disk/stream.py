@@ -8,6 +8,7 @@ poisoned.
 import contextlib
 import errno
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -70,6 +71,7 @@ class Stream:
         self.previous = 0  # size of the segment before, 0 if there is none
         self.written = 0  # bytes, since the disk was opened
         self._synced = 0
+        self._turn = threading.Lock()  # the next segment begins before or after `end_sync` looks
         self._filled = 0  # up to here there are zeros, unless it is below `end`
         self._new_name = False  # the directory has a file that it may forget
         self._poison: Fault | None = None
@@ -177,7 +179,8 @@ class Stream:
             raise self._refusal("a segment could not be created", cause) from cause
         self._shelf.add(number, file)
         self.previous = self.end
-        self._file, self.number, self.end, self._synced, self._filled = file, number, 0, 0, 0
+        with self._turn:
+            self._file, self.number, self.end, self._synced, self._filled = file, number, 0, 0, 0
         self._beside = _again(file)
         self._new_name = True
 
@@ -229,8 +232,9 @@ class Stream:
             cause = OSError(error, os.strerror(error))
             raise self.poison("a sync failed", cause) from cause
         self.guard()  # a flush of the device may have failed for another thread alone
-        if number == self.number:  # else the segment was synced when the next one began
-            self._settled(max(self._synced, end))
+        with self._turn:
+            if number == self.number:  # else the segment was synced when the next one began
+                self._settled(max(self._synced, end))
         self.latencies.append(self._clock() - begin)
         self.syncs += 1
 
