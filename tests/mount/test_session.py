@@ -324,3 +324,62 @@ def test_the_end_of_the_connection_cancels_what_waits() -> None:
         assert os.get_blocking(kernel.device.fileno()) is False
 
     _run({Opcode.LOOKUP: waits}, body)
+
+
+class Asker:
+    """Asks again `after` seconds after it asked, by a clock on which every look takes 5 us."""
+
+    def __init__(self, kernel: Kernel, opcode: int, after: float, times: int) -> None:
+        self.now = self._next = 1.0
+        self.asked = 0
+        self._kernel, self._opcode = kernel, opcode
+        self._after, self._times = after, times
+
+    def clock(self) -> float:
+        self.now += 5e-6
+        if self.asked < self._times and self.now >= self._next:
+            self.asked += 1
+            head = IN_HEAD.pack(IN_HEAD.size, self._opcode, 2 * self.asked, 1, 0, 0, 1, 0, 0)
+            self._kernel.end.send(head)
+            self._next = self.now + self._after
+        return self.now
+
+    def until(self, asked: int) -> None:
+        while self.asked < asked:
+            self.clock()
+
+
+@pytest.mark.parametrize(
+    ("opcode", "after_us", "served"),
+    [(Opcode.STATFS, 20, 10), (Opcode.STATFS, 200, 2), (Opcode.GETATTR, 20, 2)],
+)
+def test_who_asks_one_thing_after_another_finds_the_session_awake(
+    monkeypatch: pytest.MonkeyPatch, opcode: int, after_us: int, served: int
+) -> None:
+    """Unless that comes too late, or the answer takes its time."""
+    heard: list[int] = []
+
+    async def at_once(view: View, request: Request) -> Reply:
+        heard.append(request.unique)
+        return b""
+
+    async def later(view: View, request: Request) -> Reply:
+        heard.append(request.unique)
+        await asyncio.sleep(0.01)
+        return b""
+
+    async def body(kernel: Kernel) -> None:
+        await asyncio.sleep(0)  # it takes its seats
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(kernel.device)  # the test says when there is something to read
+        asker = Asker(kernel, opcode, after_us * 1e-6, 10)
+        monkeypatch.setattr(session_module, "perf_counter", asker.clock)
+        for number in (1, 2):
+            asker.until(number)
+            loop.call_soon(kernel.session._readable)
+            await asyncio.sleep(0)
+            assert number > 1 or len(heard) == 1  # nothing was asked just before
+        assert len(heard) == served
+        assert asker.now < 1 + 1e-3  # it does not stay awake for long
+
+    _run({Opcode.STATFS: at_once, Opcode.GETATTR: later}, body)
