@@ -46,7 +46,7 @@ class NodeAttributes:
                 node.atime_ns = changes.atime_ns
             fields = _fields(changes, core.now_ns())
             if fields:
-                node.meta.update(fields)
+                node.meta = {**node.meta, **fields}  # another one: see `Directories.settle`
                 if not later and not node.own:
                     await self._flushes.flush(node)
         finally:
@@ -68,7 +68,7 @@ class NodeAttributes:
         """All extended attributes."""
         header = await self._core.opened.header(node)
         assert node.ring is not None
-        sealed = node.meta.get("attributes")
+        sealed = node.fields.get("attributes")
         if isinstance(sealed, bytes):
             header = replace(header, attributes=sealed)
         return open_attributes(header, node.ring)
@@ -138,7 +138,7 @@ def _promised_directories(node: Node) -> int:
 
 def describe(node: Node, header: Header) -> Attributes:
     """What stat(2) says of a node whose newest header is `header`."""
-    meta = node.meta
+    meta = node.fields
     content = node.content
     size = header.size
     if content is not None and (node.own or content.changed):

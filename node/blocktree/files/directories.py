@@ -34,6 +34,7 @@ class Edit:
     table: Table
     names: Directory  # a fork of the table's
     fields: dict[str, Any] = field(default_factory=dict)  # further header fields to set
+    meta: Any = None  # the node's when the edit was prepared
 
 
 class Directories:
@@ -131,6 +132,7 @@ class Directories:
         old = None if edit.node.born else self._opened.signed(edit.node)
         if old is not None and old.header is not edit.table.header:
             raise Fault(Kind.CONFLICT, "the directory was changed meanwhile")
+        edit.meta = edit.node.meta
         change, cipher = edit.names.change(), edit.table.cipher
         version = NewVersion(edit.node.file, old, None)
         tree, inline = Tree(), b""
@@ -153,11 +155,17 @@ class Directories:
         return version
 
     def settle(self, edit: Edit, header: Header) -> None:
-        """The edit was committed as `header`."""
+        """The edit was committed as `header`.
+
+        Times that the node had from before are over. What somebody set meanwhile is newer, though
+        it may be a time long past: it is in another `meta`. A promise made meanwhile has a later
+        time.
+        """
         node = edit.node
         node.table = Table(header, edit.table.cipher, edit.names)
         node.last = header
-        if int(node.meta.get("mtime_ns", header.mtime_ns)) < header.mtime_ns:  # an older promise's
+        older = int(node.meta.get("mtime_ns", header.mtime_ns)) < header.mtime_ns
+        if older and node.meta is edit.meta:
             del node.meta["mtime_ns"]
             node.meta.pop("ctime_ns", None)
 

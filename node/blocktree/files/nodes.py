@@ -5,7 +5,7 @@ A node's number is taken from its file's id, so it is the same on every mount an
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -71,6 +71,7 @@ class Node:
         "place",
         "ring",
         "table",
+        "taken",
         "tasks",
         "told",
         "unborn",
@@ -92,6 +93,7 @@ class Node:
         self.unborn: dict[bytes, Node] = {}
         self.arriving: set[bytes] = set()  # names that an operation under way is about to make
         self.meta: dict[str, int | bytes] = {}  # header fields changed here, not yet committed
+        self.taken: Mapping[str, int | bytes] = {}  # those that are being committed
         self.atime_ns: int | None = None
         self.told: dict[bytes, float] = {}  # names the kernel may remember, and until when
         self.missed = (0.0, 0)  # when a header was not at hand last, how many came along with it
@@ -105,9 +107,14 @@ class Node:
 
     @property
     def changed(self) -> bool:
-        """Whether something of it waits for a commit."""
+        """Whether something of it is not committed, or not yet."""
         content = self.content is not None and self.content.changed
-        return not self.gone and (self.born or bool(self.meta) or content)
+        return not self.gone and (self.born or bool(self.meta or self.taken) or content)
+
+    @property
+    def fields(self) -> Mapping[str, int | bytes]:
+        """Header fields that were changed here and are not in `last`."""
+        return {**self.taken, **self.meta} if self.taken else self.meta
 
     @property
     def version(self) -> int:

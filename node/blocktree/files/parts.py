@@ -75,8 +75,7 @@ class Parts:
 
     def without_content(self, node: Node, version: NewVersion) -> Part:
         """The part of a node whose new version is made up already, with what else was set here."""
-        meta: dict[str, Any] = dict(node.meta)
-        node.meta = {}
+        meta = _take(node)
         assert version.header is not None
         version.header = replace(version.header, **meta)
         return Part(node, version, None, meta)
@@ -84,7 +83,7 @@ class Parts:
     async def _part(
         self, node: Node, old: SignedHeader | None, header: Header, fields: Mapping[str, Any]
     ) -> Part:
-        meta, node.meta = node.meta, {}
+        meta = _take(node)
         part = Part(node, NewVersion(node.file, old, None), None, meta)
         try:
             parts: dict[str, Any] = {}
@@ -112,7 +111,7 @@ class Parts:
 
     def give_back(self, part: Part) -> None:
         """The part is not committed: all of it is still to be."""
-        part.node.meta = {**part.meta, **part.node.meta}
+        part.node.meta, part.node.taken = {**part.meta, **part.node.meta}, {}
         if part.frozen is not None and part.node.content is not None:
             part.node.content.thaw()
 
@@ -135,6 +134,7 @@ class Parts:
             if part.frozen is not None and node.content is not None and node.cipher is not None:
                 node.content.settle(part.frozen, one.header, node.cipher)
             self._opened.settle(node, one.header)
+            node.taken = {}
         return [one.header for one in signed[len(parts) :] if one is not None]
 
     async def _content(
@@ -155,3 +155,9 @@ class Parts:
         version.batches, version.sectors = batches, list(written.values())
         version.pages = update.made
         return {**fields, "root": update.tree.root, "inline": b""}
+
+
+def _take(node: Node) -> dict[str, Any]:
+    """The fields that were changed, for a commit; until it is settled they are the node's still."""
+    node.taken, node.meta = node.meta, {}
+    return dict(node.taken)
