@@ -9,7 +9,8 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from blocktree.actors import Actor, Call
@@ -261,3 +262,16 @@ def shaky(seed: int) -> Callable[[], float]:
 
 
 __all__ = ["Key", "MemoryRuntime", "MemoryStore", "client", "shaky"]
+
+
+@asynccontextmanager
+async def two_clients(store: MemoryStore) -> AsyncIterator[tuple[Filesystem, Filesystem]]:
+    """Two laptops of one person."""
+    one, two = client(store, "one"), client(store, "two")
+    await one.start()
+    await two.start()
+    try:
+        yield one, two
+    finally:
+        await one.close()
+        await two.close()

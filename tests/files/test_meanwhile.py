@@ -10,7 +10,7 @@ from blocktree.files.commit import NewVersion
 from blocktree.files.service import Filesystem
 from blocktree.files.volume import ROOT_INO, Changes, Permissions, RenameFlag
 from blocktree.sectors.header import SignedHeader
-from files.memory_store import MemoryStore, client
+from files.memory_store import MemoryStore, two_clients
 from files.test_volume import MINE, RW, put, refused
 
 LONG_AGO = 10**18
@@ -45,17 +45,12 @@ Scene = Callable[[Filesystem, Filesystem], Awaitable[None]]
 
 def run(scene: Scene) -> None:
     async def play() -> None:
-        store = MemoryStore()
-        one, two = client(store, "one"), client(store, "two")
-        await one.start()
-        await two.start()
-        try:
-            async with asyncio.timeout(20):
-                await scene(one, two)
-        finally:
-            Gate.last.open.set()
-            await one.close()
-            await two.close()
+        async with two_clients(MemoryStore()) as (one, two):
+            try:
+                async with asyncio.timeout(20):
+                    await scene(one, two)
+            finally:
+                Gate.last.open.set()
 
     asyncio.run(play())
 

@@ -8,7 +8,7 @@ from blocktree.files.service import Filesystem
 from blocktree.files.volume import ROOT_INO, Permissions
 from blocktree.store.messages import GetHeaders
 from blocktree.wire import Record
-from files.memory_store import MemoryStore, client
+from files.memory_store import MemoryStore, two_clients
 from files.test_volume import put
 
 FILES = 300
@@ -45,10 +45,7 @@ class Watched:
 def run(scene: Callable[[Watched], Awaitable[None]]) -> None:
     async def play() -> None:
         store = MemoryStore()
-        one, two = client(store, "one"), client(store, "two")
-        await one.start()
-        await two.start()
-        try:
+        async with two_clients(store) as (one, two):
             directory = (await one.mkdir(ROOT_INO, b"d", Permissions(0o755, 0, 0))).ino
             for number in range(FILES):
                 await put(one, b"f%d" % number, os.urandom(number), directory)
@@ -56,9 +53,6 @@ def run(scene: Callable[[Watched], Awaitable[None]]) -> None:
             watched = Watched(store, two, directory)
             await watched.look(0, pause=1)  # has the directory itself at hand
             await scene(watched)
-        finally:
-            await one.close()
-            await two.close()
 
     asyncio.run(play())
 

@@ -18,21 +18,15 @@ from blocktree.files.volume import (
 from blocktree.names import Path
 from blocktree.store.messages import PutBlobs
 from blocktree.wire import Record
-from files.memory_store import MemoryStore, client, shaky
+from files.memory_store import MemoryStore, shaky, two_clients
 from files.test_volume import MINE, RW, get, listing, put, refused
 
 
 def run(scene: Callable[[MemoryStore, Filesystem, Filesystem], Awaitable[None]]) -> None:
     async def play() -> None:
         store = MemoryStore(delay=shaky(1))
-        one, two = client(store, "one"), client(store, "two")
-        await one.start()
-        await two.start()
-        try:
+        async with two_clients(store) as (one, two):
             await scene(store, one, two)
-        finally:
-            await one.close()
-            await two.close()
 
     asyncio.run(play())
 

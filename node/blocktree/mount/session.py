@@ -125,8 +125,7 @@ class Session:
         self._waiting: dict[int, Waiting] = {}
         self._locks_waiting = 0
         self._reading = False
-        self._answered = 0.0  # when the last request that did not suspend was
-        self._brisk = False  # whether the next one is likely to come at once
+        self._answered = 0.0  # when the last request was, or suspended
         self.terms: asyncio.Future[Terms] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
@@ -175,7 +174,7 @@ class Session:
         """
         buffers = [self._buffer]
         left, until = DRAIN_MAX, 0.0
-        self._brisk = perf_counter() - self._answered < AWAKE_SECONDS
+        brisk = perf_counter() - self._answered < AWAKE_SECONDS
         while left:
             if not self._free or not self._reading:
                 return
@@ -195,7 +194,7 @@ class Session:
             waiting = len(self._waiting)
             self._receive(size)
             self._answered = perf_counter()
-            if self._brisk and waiting == len(self._waiting):
+            if brisk and waiting == len(self._waiting):
                 until = self._answered + AWAKE_SECONDS
 
     def _over(self, error: OSError) -> None:
