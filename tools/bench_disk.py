@@ -7,7 +7,6 @@ it for programs.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 import lmdb
 
 from blocktree.disk import Batch, Disk, Keeper, Limits, LmdbIndex, OsFiles
-from blocktree.names import Digest, PrincipalId, TreeId
+from blocktree.names import Digest, PrincipalId, TreeId, digest_of
 from blocktree.raft import Entry, EntryKind, Membership, SnapshotMark
 
 KEEPER = Keeper(TreeId("bt1" + "a" * 52), PrincipalId(b"n" * 32))
@@ -102,7 +101,7 @@ def spent(system: System, groups: Sequence[Sequence[Blob]], parent: Path | None)
 
 def fresh_blob(size: int) -> Blob:
     payload = os.urandom(size)
-    return Digest(hashlib.sha256(payload).digest()), payload
+    return digest_of(payload), payload
 
 
 @contextmanager

@@ -21,7 +21,12 @@ from packaging.utils import canonicalize_name
 from blocktree_images.build.wheels import PINS, PYTHON, wheel_platforms
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {"python_version": PYTHON, "extra": "", "platform_python_implementation": "CPython"}
+ENVIRONMENT = {
+    "python_version": PYTHON,
+    "python_full_version": f"{PYTHON}.0",
+    "extra": "",
+    "platform_python_implementation": "CPython",
+}
 
 
 def needed() -> list[str]:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NewType
 
+from blake3 import blake3
+
 from blocktree.fault import Fault, Kind
 
 TreeId = NewType("TreeId", str)  # "bt1" + lower-case base32 of SHA-256(root SPKI), 55 characters
 PrincipalId = NewType("PrincipalId", bytes)  # SHA-256 of the SubjectPublicKeyInfo DER, 32 bytes
 FileId = NewType("FileId", bytes)  # 16 bytes, see `new_file`; the root directory's is all zero
-Digest = NewType("Digest", bytes)  # SHA-256 of a blob, 32 bytes
+Digest = NewType("Digest", bytes)  # 32 bytes: a blob's see `digest_of`; of headers and code SHA-256
 Path = NewType("Path", str)  # "/<tree id>/a/b", no trailing slash
+Buffer = bytes | bytearray | memoryview  # contiguous
 Name = NewType("Name", bytes)  # one path component as the file system sees it
 
 ROOT_FILE = FileId(bytes(16))
@@ -35,6 +38,11 @@ def tree_id(root_spki: bytes) -> TreeId:
 def principal_id(spki: bytes) -> PrincipalId:
     """Name the principal whose public key has this SubjectPublicKeyInfo (DER)."""
     return PrincipalId(hashlib.sha256(spki).digest())
+
+
+def digest_of(blob: Buffer) -> Digest:
+    """Name a blob: BLAKE3 of its bytes (O'Connor et al., 2020; 32 bytes, no key)."""
+    return Digest(blake3(blob).digest())
 
 
 def new_file(now_ns: int, draw: Callable[[int], bytes]) -> FileId:

@@ -15,9 +15,9 @@ from typing import Any
 
 from blocktree import node
 from blocktree.disk import Limits, LmdbIndex, OsFiles, SimulatedFiles
-from blocktree.disk.batch import Buffer
 from blocktree.disk.files import OsFile
 from blocktree.disk.simulated import SimulatedFile
+from blocktree.names import Buffer
 from blocktree.store import checkpoints, folder
 
 LIMITS = Limits(segment=128 << 10, reserve=1 << 20)

@@ -1,6 +1,5 @@
 """Small disks for tests, and what each of them should hold."""
 
-import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from blocktree.disk import Batch, Disk, Files, Index, Keeper, Limits
 from blocktree.disk.commit import IndexCommit
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest, PrincipalId, TreeId
+from blocktree.names import Digest, PrincipalId, TreeId, digest_of
 from blocktree.raft import Entry, EntryKind, HardState, Membership, NodeId, SnapshotMark
 
 KEEPER = Keeper(TreeId("bt1" + "a" * 52), PrincipalId(b"n" * 32))
@@ -18,7 +17,7 @@ MEMBERS = Membership((ME,))
 
 
 def blob_of(payload: bytes) -> tuple[Digest, bytes]:
-    return Digest(hashlib.sha256(payload).digest()), payload
+    return digest_of(payload), payload
 
 
 def entry_of(index: int, term: int = 1, payload: bytes = b"payload") -> Entry:

@@ -21,7 +21,7 @@ import pytest
 from blocktree.disk import Disk, Keeper, LmdbIndex, MemoryIndex, SimulatedFiles, Space
 from blocktree.fault import Fault
 from blocktree.keys import Credential
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.sectors.header import SignedHeader
 from blocktree.sectors.table import header_key
 from blocktree.store import messages as m
@@ -31,7 +31,6 @@ from store.world import (
     SMALL,
     Client,
     World,
-    digest_of,
     free_port,
     in_loop,
     make_genesis,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles
+from blocktree.disk import Batch, Disk, MemoryIndex, SimulatedFiles, identity
 from blocktree.disk.catalogue import Catalogue
 from blocktree.disk.checkpoint import CHECKPOINT_KEY
 from blocktree.disk.index import Space
 from blocktree.disk.log import decode_row, encode_row
-from blocktree.disk.segment import HEAD_SIZE, Key, Place, key_of, parse_head
+from blocktree.disk.segment import HEAD_SIZE, VERSION, Key, Place, key_of, parse_head
 from blocktree.fault import Fault, Kind
 from blocktree.names import Digest
 from blocktree.raft import HardState
@@ -365,6 +365,23 @@ def test_a_damaged_identity_is_said() -> None:
     with pytest.raises(Fault) as caught:
         open_disk(files, MemoryIndex())
     assert (caught.value.kind, caught.value.path) == (Kind.DAMAGED, "identity")
+
+
+@pytest.mark.parametrize(
+    ("version", "next_step"), [(VERSION - 1, "make the node anew"), (VERSION + 1, "update")]
+)
+def test_a_disk_of_another_format_is_refused_and_what_to_do_said(
+    version: int, next_step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = SimulatedFiles()
+    with monkeypatch.context() as patch:
+        patch.setattr(identity, "VERSION", version)
+        open_disk(files, MemoryIndex())
+    before = files.everything()
+    with pytest.raises(Fault, match=next_step) as caught:
+        open_disk(files, MemoryIndex())
+    assert caught.value.kind is Kind.UNSUPPORTED
+    assert files.everything() == before
 
 
 def test_segments_without_their_identity_are_refused() -> None:

@@ -5,7 +5,6 @@ loop, so that requests interleave as they do on a network.
 """
 
 import asyncio
-import hashlib
 import random
 import re
 import time
@@ -20,7 +19,7 @@ from blocktree.files.opening import Limits, open_filesystem
 from blocktree.files.service import Filesystem
 from blocktree.keys import Credential, Key, Principal
 from blocktree.keys.tree import NewTree
-from blocktree.names import Address, Digest, FileId, Path, join
+from blocktree.names import Address, Digest, FileId, Path, digest_of, join
 from blocktree.sectors.check import check_commit
 from blocktree.sectors.genesis import found_tree
 from blocktree.sectors.state import SectorState
@@ -86,7 +85,7 @@ class MemoryStore:
         assert sum(lengths) == len(body)
         for length in lengths:
             blob = body[start : start + length]
-            digest = Digest(hashlib.sha256(blob).digest())
+            digest = digest_of(blob)
             self.blobs[digest] = blob
             digests.append(digest)
             start += length

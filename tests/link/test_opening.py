@@ -196,7 +196,7 @@ async def test_a_hello_that_does_not_fit_the_handshake_is_refused() -> None:
         assert "another certificate" in await liar.say(hello(chain=stranger.chain))
         assert "does not end in a root" in await liar.say(hello(chain=one.chain[:1]))
         assert "belongs to tree" in await liar.say(hello(tree=stranger.tree))
-        assert "speaks version 2" in await liar.say(hello(version=2))
+        assert "speaks version 3" in await liar.say(hello(version=3))
         assert "without instance" in await liar.say(hello(instance=b""))
         assert "not /home" in await liar.say(hello(path="/home"))
         assert "not a record" in await liar.send(b"".join(map(bytes, encode_frame(b"\xff"))))

@@ -14,7 +14,6 @@ from blocktree.fault import Fault, Kind
 from blocktree.files.volume import (
     ROOT_INO,
     Attributes,
-    Buffer,
     Changes,
     Entry,
     Invalidate,
@@ -25,6 +24,7 @@ from blocktree.files.volume import (
     Renaming,
     Space,
 )
+from blocktree.names import Buffer
 from mount.memory_locks import MemoryLocks
 
 VALID_SECONDS = 1.0

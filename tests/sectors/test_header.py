@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import vector
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.sectors.check import check_commit, check_header, read_transaction, tree_of
 from blocktree.sectors.header import Header, load_header, sign_header, verify_header
 from blocktree.sectors.pages import HOLE, Tree
@@ -99,7 +99,7 @@ def test_a_transaction_has_bounds() -> None:
     assert judged() == "too_large"
     assert judged(*(Change(file_id(n), 1) for n in range(1, CHANGES_MAX + 1))) == "ok"
     assert judged(*(Change(file_id(n), 1) for n in range(1, CHANGES_MAX + 2))) == "too_large"
-    blobs = tuple(Digest(sha256(b"%d" % n).digest()) for n in range(BLOBS_MAX + 1))
+    blobs = tuple(digest_of(b"%d" % n) for n in range(BLOBS_MAX + 1))
     large = change(size=1 << 40, root=blobs[0])
     assert judged(replace(large, blobs=blobs[:-1])) == "ok"
     assert judged(replace(large, blobs=blobs)) == "too_large"

@@ -2,20 +2,19 @@
 
 import itertools
 from collections.abc import Mapping
-from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Digest, digest_of
 from blocktree.sectors.difference import Difference
 from blocktree.sectors.pages import HOLE, Tree, check_page, depth_of, read, update
 
 
 def sector(number: int, stamp: int = 0) -> Digest:
-    return Digest(sha256(f"{number} {stamp}".encode()).digest())
+    return digest_of(f"{number} {stamp}".encode())
 
 
 class Shelf:
@@ -160,14 +159,14 @@ def test_a_tree_that_names_one_page_everywhere_is_walked_once() -> None:
     tree, _ = shelf.update(Tree(), {n: sector(n) for n in range(128)}, 128)
     for _ in range(4):  # 128**5 places
         page = tree.root * 128
-        tree = Tree(sha256(page).digest(), tree.count * 128)
+        tree = Tree(digest_of(page), tree.count * 128)
         shelf.kept[Digest(tree.root)] = page
     assert len(shelf.blobs(tree)) == 128 + 5
 
 
 @pytest.mark.parametrize("page", [b"", b"x" * 33, b"x" * 4128, b"x" * 32 + bytes(32)])
 def test_a_page_of_another_form_is_damaged(page: bytes) -> None:
-    digest = Digest(sha256(page).digest())
+    digest = digest_of(page)
     for use in (
         lambda: check_page(digest, page),
         lambda: read(Tree(digest, 100), 0, 2, {digest: page}),

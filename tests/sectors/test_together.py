@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 from blocktree.caps import KeyRing
-from blocktree.names import ROOT_FILE, Digest, FileId
+from blocktree.names import ROOT_FILE, Digest, FileId, digest_of
 from blocktree.sectors.bucket import DirEntry, entry_size
 from blocktree.sectors.check import tree_of
 from blocktree.sectors.difference import Difference
@@ -43,7 +42,7 @@ class Client:
         for number, content in sectors.items():
             if content is not None:
                 blob = bytes(cipher.seal(number, content, self.draw(NONCE_BYTES)))
-                changes[number] = Digest(sha256(blob).digest())
+                changes[number] = digest_of(blob)
                 self.blobs[changes[number]] = blob
         done = update(tree, changes, count, self.blobs)
         assert not done.missing

@@ -1,12 +1,11 @@
 """Directory buckets, positions of names and hash trees, pinned by vectors."""
 
 from dataclasses import replace
-from hashlib import sha256
 
 import pytest
 
 import vector
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.sectors import bucket
 from blocktree.sectors.bucket import DirEntry
 from blocktree.sectors.directory import Directory
@@ -77,7 +76,7 @@ def test_the_place_of_a_name_is_pinned(*, rewrite: bool) -> None:
 
 
 def _sector(number: int) -> Digest:
-    return Digest(sha256(b"sector %d" % number).digest())
+    return digest_of(b"sector %d" % number)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 16384, 16385])
@@ -114,5 +113,5 @@ def test_a_page_is_judged_as_its_vector_says(name: str, *, rewrite: bool) -> Non
     vector.pin("page", name, made, rewrite=rewrite)
     pinned = vector.load(vector.FOLDER / "page" / f"{name}.txt")
     page = pinned.values[0] if pinned.values else b""
-    verdict = vector.verdict(lambda: check_page(Digest(sha256(page).digest()), page))
+    verdict = vector.verdict(lambda: check_page(digest_of(page), page))
     assert verdict == pinned.headers["expect"]

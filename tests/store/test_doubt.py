@@ -11,12 +11,12 @@ import pytest
 from blocktree.disk import Disk
 from blocktree.disk.segment import RecordKind
 from blocktree.fault import Fault, Kind
-from blocktree.names import FileId
+from blocktree.names import FileId, digest_of
 from blocktree.raft import Role
 from blocktree.store import messages as m
 from blocktree.store.doubt import Doubt
 from store.spoiled import flip_record, heads, lose_power, pull_plug
-from store.world import World, digest_of, in_loop, until, world
+from store.world import World, in_loop, until, world
 
 
 def new_file() -> FileId:

@@ -1,11 +1,10 @@
 """Blobs reach every follower ahead of their entry, and leave each node at most once when large."""
 
 import os
-from hashlib import sha256
 from pathlib import Path as File
 from typing import Any
 
-from blocktree.names import Digest, FileId
+from blocktree.names import FileId, digest_of
 from blocktree.node import Node
 from blocktree.store import messages as m
 from blocktree.store.between import HoldBlobs
@@ -50,7 +49,7 @@ async def test_a_large_batch_goes_through_all_nodes_in_a_chain(tmp_path: File) -
         ann = await tree.client()
         sent = {name: watch(node) for name, node in tree.nodes.items()}
         blob = os.urandom(2 * CHAIN_BYTES)
-        digest = Digest(sha256(blob).digest())
+        digest = digest_of(blob)
         await ann.ask(m.PutBlobs((len(blob),), blob), m.Stored)
         await until(lambda: not any(n.disk.missing([digest]) for n in tree.nodes.values()))
         counts = {name: len(messages) for name, messages in sent.items()}
@@ -81,4 +80,4 @@ async def test_a_node_that_does_not_send_on_costs_a_fetch(tmp_path: File) -> Non
         await ann.write(new_file(), blob=blob)
         await tree.settled()
         for node in tree.nodes.values():
-            assert node.disk.missing([Digest(sha256(blob).digest())]) == []
+            assert node.disk.missing([digest_of(blob)]) == []

@@ -6,9 +6,9 @@ from pathlib import Path as File
 
 from blocktree.client import Client
 from blocktree.fault import Fault, Kind
-from blocktree.names import Address, FileId
+from blocktree.names import Address, FileId, digest_of
 from blocktree.store.messages import STORE_ACTOR, GetStatus, Status
-from store.world import digest_of, in_loop, until, world
+from store.world import in_loop, until, world
 
 
 @in_loop

@@ -8,13 +8,13 @@ from pathlib import Path as File
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.node import Node
 from blocktree.sectors.header import SignedHeader
 from blocktree.store import messages as m
 from blocktree.store.scrub_messages import Phase
 from store.spoiled import flip, heads, is_sound, lose_power
-from store.world import Client, World, digest_of, in_loop, until, world
+from store.world import Client, World, in_loop, until, world
 
 ROUNDS = 4
 

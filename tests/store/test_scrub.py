@@ -9,7 +9,7 @@ import pytest
 
 from blocktree.disk import Space
 from blocktree.disk.segment import HEAD_SIZE, Head, RecordKind
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.node import Node
 from blocktree.sectors.header import SignedHeader
 from blocktree.sectors.table import header_key
@@ -18,7 +18,7 @@ from blocktree.store import messages as m
 from blocktree.store.owners import SCRUB_KEY, owner_key
 from blocktree.store.scrub_messages import Phase, Scrub, Scrubbing
 from store.spoiled import flip_record, flip_row, is_sound, lose_power
-from store.world import Client, World, digest_of, in_loop, until, world
+from store.world import Client, World, in_loop, until, world
 
 
 def new_file() -> FileId:

@@ -10,9 +10,9 @@ import pytest
 from blocktree.disk import Limits
 from blocktree.fault import Fault, Kind
 from blocktree.keys import new_tree
-from blocktree.names import FileId
+from blocktree.names import FileId, digest_of
 from blocktree.store import messages as m
-from store.world import NOW, SMALL, Client, digest_of, in_loop, until, world
+from store.world import NOW, SMALL, Client, in_loop, until, world
 
 
 def new_file() -> FileId:

@@ -9,10 +9,11 @@ import pytest
 from blocktree.actors import Runtime
 from blocktree.disk import Disk
 from blocktree.fault import Fault, Kind
+from blocktree.names import digest_of
 from blocktree.store import snapshots
 from blocktree.store.between import GetSnapshot
 from store.test_troubles import new_file, shorten_logs
-from store.world import World, digest_of, in_loop, until, world
+from store.world import World, in_loop, until, world
 
 FILES = 24
 

@@ -10,7 +10,7 @@ import pytest
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.volume import ROOT_INO, Changes
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.node import Node
 from blocktree.sectors.check import tree_of
 from blocktree.sectors.difference import Difference
@@ -20,7 +20,7 @@ from blocktree.store.owners import OWNER_PREFIX, SWEEP_PREFIX, owner_key, read_d
 from blocktree.store.sweep import Sweeper
 from files.test_real_nodes import laptop
 from files.test_volume import MINE, get
-from store.world import SMALL, World, digest_of, in_loop, until, world
+from store.world import SMALL, World, in_loop, until, world
 
 
 async def pull_the_plug(place: World, name: str) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path as File
 import pytest
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest, FileId
+from blocktree.names import Digest, FileId, digest_of
 from blocktree.sectors.transaction import Expire
 from blocktree.store import messages as m
 from blocktree.store.messages import STAGED_SECONDS
-from store.world import World, digest_of, in_loop, until, world
+from store.world import World, in_loop, until, world
 
 
 def new_file() -> FileId:

@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from hashlib import sha256
 from pathlib import Path as File
 from typing import Any, TypeVar
 
@@ -328,10 +327,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def digest_of(blob: bytes) -> Digest:
-    return Digest(sha256(blob).digest())
 
 
 @contextlib.asynccontextmanager

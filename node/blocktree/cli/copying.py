@@ -15,7 +15,8 @@ from blocktree.cli.output import complain
 from blocktree.cli.progress import Progress
 from blocktree.cli.session import ABOUT_FILES, together
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import Buffer, NodeKind
+from blocktree.files.volume import NodeKind
+from blocktree.names import Buffer
 
 WORKERS = 48  # as many as one transaction takes
 _QUEUE = 256  # files found and not begun

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from blocktree.files.volume import Buffer, NodeKind
+from blocktree.files.volume import NodeKind
+from blocktree.names import Buffer
 
 CHUNK = 1 << 20  # bytes read at once
 

@@ -13,7 +13,8 @@ from blocktree.cli.folders import CHUNK, Item
 from blocktree.cli.treefolder import umask
 from blocktree.cli.treepaths import printable
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import Buffer, NodeKind
+from blocktree.files.volume import NodeKind
+from blocktree.names import Buffer
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

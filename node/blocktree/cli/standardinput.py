@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from blocktree.cli.folders import CHUNK, Item, Source
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import Buffer, NodeKind
+from blocktree.files.volume import NodeKind
+from blocktree.names import Buffer
 
 ITEM = Item(NodeKind.FILE, 0, 0o666, 0, 0)
 

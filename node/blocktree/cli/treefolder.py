@@ -11,12 +11,12 @@ from blocktree.cli.trees import find, listing
 from blocktree.fault import Fault, Kind
 from blocktree.files.volume import (
     Attributes,
-    Buffer,
     Changes,
     NodeKind,
     Permissions,
     Volume,
 )
+from blocktree.names import Buffer
 
 _UNDO_SECONDS = 3.0  # for removing what an interrupted copy began
 

@@ -4,7 +4,7 @@
 blobs and log durable together; the index follows at checkpoints.
 """
 
-from blocktree.disk.batch import Batch, Buffer, Damage, Keeper, Limits, Reclaimed, Scrubbed, Stats
+from blocktree.disk.batch import Batch, Damage, Keeper, Limits, Reclaimed, Scrubbed, Stats
 from blocktree.disk.disk import Disk
 from blocktree.disk.files import File, Files, OsFiles
 from blocktree.disk.identity import NAME as IDENTITY_NAME
@@ -16,6 +16,7 @@ from blocktree.disk.salvage import salvage
 from blocktree.disk.scrub import scrub_log
 from blocktree.disk.simulated import SimulatedFiles
 from blocktree.disk.snapshot import Snapshot
+from blocktree.names import Buffer
 
 __all__ = [
     "IDENTITY_NAME",

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blocktree.names import Digest, PrincipalId, TreeId
+from blocktree.names import Buffer, Digest, PrincipalId, TreeId
 from blocktree.raft import Entry, HardState
 from blocktree.wire import Record, record
-
-Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class Batch:
     """What one `append` writes, in this order: hard state, blobs, entries.
 
     Attributes:
-        blobs: (SHA-256, bytes) pairs. The caller has verified the digests. A blob that is already
+        blobs: (name, bytes) pairs. The caller has verified the digests. A blob that is already
             here is not written again, one that was found damaged is.
         entries: consecutive; they replace whatever the log holds from entries[0].index on.
         stamp: when the blobs were staged, in seconds since 1970; see `Disk.staged`.

@@ -14,7 +14,6 @@ from functools import partial
 
 from blocktree.disk.batch import (
     Batch,
-    Buffer,
     Damage,
     Keeper,
     Limits,
@@ -36,7 +35,7 @@ from blocktree.disk.snapshot import Snapshot
 from blocktree.disk.stream import Piece, Stream, checked
 from blocktree.disk.table import Table
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest
 from blocktree.raft import Entry, Saved, SnapshotMark
 from blocktree.wire import encode
 

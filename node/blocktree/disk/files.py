@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
+from blocktree.names import Buffer
 
 _IOVECS_MAX = 1024  # POSIX guarantees 16, Linux takes 1,024
 _MODE = 0o600

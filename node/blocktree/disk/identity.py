@@ -42,7 +42,7 @@ def load_identity(files: Files, keeper: Keeper, dice: Callable[[int], bytes]) ->
 
     Raises:
         Fault: WRONG_TREE or DENIED if it is somebody else's; DAMAGED if it cannot be read;
-            UNSUPPORTED if a newer program wrote it.
+            UNSUPPORTED if the format is another one.
     """
     names = files.names()
     if _NEW in names:
@@ -81,7 +81,9 @@ def _check(identity: Identity, keeper: Keeper) -> Identity:
             Kind.UNSUPPORTED,
             f"the disk has format {identity.version}, this program reads {VERSION}",
             path=NAME,
-            next_step="update blocktree",
+            next_step="update blocktree"
+            if identity.version > VERSION
+            else "copy the files out with the version that made it, then make the node anew",
         )
     if identity.tree != keeper.tree:
         raise Fault(

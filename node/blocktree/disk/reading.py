@@ -1,7 +1,5 @@
 """Reading one record back, from any thread, beside appends and removals."""
 
-import hashlib
-
 from blocktree.disk.segment import (
     HEAD_SIZE,
     Head,
@@ -17,7 +15,7 @@ from blocktree.disk.segment import (
 )
 from blocktree.disk.shelf import Shelf
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Digest, digest_of
 from blocktree.raft import Entry, EntryKind
 
 
@@ -46,7 +44,7 @@ def read_blob(shelf: Shelf, key: Key, digest: Digest, where: Place, *, verify: b
     head, payload = read_record(shelf, key, where)
     if head.kind is not RecordKind.BLOB or head.name != digest:
         raise _damaged(where, "is another record")
-    if verify and hashlib.sha256(payload).digest() != digest:
+    if verify and digest_of(payload) != digest:
         raise _damaged(where, "does not match its hash")
     return payload
 

@@ -4,7 +4,6 @@ A walk never stops at a bad place: it looks for the next valid head, since wheth
 and synced comes after it is what tells damage from a torn tail (`SPEC.md`, section "recovery").
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from blocktree.disk.segment import (
     checksum,
     parse_head,
 )
+from blocktree.names import digest_of
 
 _BLOCK = 512  # what a device writes whole or not at all
 _SEARCH = 1 << 20
@@ -107,7 +107,7 @@ def is_sound(head: Head, payload: bytes, key: Key) -> bool:
     if len(payload) != head.length:
         return False
     if head.kind is RecordKind.BLOB:
-        return hashlib.sha256(payload).digest() == head.name
+        return digest_of(payload) == head.name
     return checksum(payload, key) == head.check
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import NewType
 
-from blocktree.disk.batch import Buffer, Keeper
+from blocktree.disk.batch import Keeper
+from blocktree.names import Buffer
 from blocktree.raft import HardState, SnapshotMark
 from blocktree.wire import Record, record
 
 MAGIC = b"BtS\x01"
 HEAD_SIZE = 64
-VERSION = 1
+VERSION = 2  # 1 named blobs by SHA-256
 NAME_SIZE = 32
 
 # Where a record lies: segment << 64 | offset << 32 | payload length. Orders as the stream does.

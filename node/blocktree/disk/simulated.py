@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
-from blocktree.disk.batch import Buffer
+from blocktree.names import Buffer
 
 BLOCK = 512
 FREE = 1 << 40

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from blocktree.disk.batch import Buffer
 from blocktree.disk.files import File, OsFile
 from blocktree.disk.ground import Ground
 from blocktree.disk.segment import (
@@ -27,6 +26,7 @@ from blocktree.disk.segment import (
     segment_name,
 )
 from blocktree.fault import Fault, Kind
+from blocktree.names import Buffer
 from blocktree.raft import HardState
 
 _JOIN_MAX = 1024  # payloads up to this are copied behind their head: cheaper than a buffer more

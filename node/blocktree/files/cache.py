@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest
 from blocktree.sectors.sector import SectorCipher, epoch_of, nonce_of
 
-Buffer = bytes | bytearray | memoryview
 CACHE_BYTES = 192 << 20
 _ENTRY_BYTES = 600  # of Python objects around each entry
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.cache import Buffer, Held, as_it_is
+from blocktree.files.cache import Held, as_it_is
 from blocktree.files.client import SectorService
 from blocktree.files.headers import HeaderCache
 from blocktree.files.trust import Trust
 from blocktree.files.upload import Batch, Uploads
 from blocktree.keys import Credential
-from blocktree.names import Digest, FileId
+from blocktree.names import Buffer, Digest, FileId
 from blocktree.sectors.header import Header, SignedHeader, sign_headers, succeeding
 from blocktree.sectors.transaction import Change, Transaction
 from blocktree.store import messages

@@ -16,11 +16,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from blocktree.files.cache import Buffer, Held
+from blocktree.files.cache import Held
 from blocktree.files.fetch import Fetcher
 from blocktree.files.tree import SealedTree, Trees
 from blocktree.files.upload import BATCH_BYTES, Batch, Budget, Sent, Uploads
-from blocktree.names import Digest, Path
+from blocktree.names import Buffer, Digest, Path
 from blocktree.sectors.header import INLINE_MAX, Header
 from blocktree.sectors.inline import open_inline
 from blocktree.sectors.pages import Tree

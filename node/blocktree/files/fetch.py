@@ -10,16 +10,15 @@ fails only after every source that may hold it was asked.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.cache import Buffer, Held, SectorCache
+from blocktree.files.cache import Held, SectorCache
 from blocktree.files.client import SectorService, as_fault
 from blocktree.files.sources import CACHE_ACTOR, Source, Sources
-from blocktree.names import Address, Digest, Path
+from blocktree.names import Address, Buffer, Digest, Path, digest_of
 from blocktree.store.messages import STORE_ACTOR, Blobs, GetBlobs
 from blocktree.wire import Record
 
@@ -276,7 +275,7 @@ def _open_all(batch: Sequence[Want], reply: Blobs) -> list[Held | Fault | None]:
         start += length
         if not length:
             results.append(None)
-        elif hashlib.sha256(blob).digest() != want.digest:
+        elif digest_of(blob) != want.digest:
             results.append(Fault(Kind.DAMAGED, "bytes that do not hash to what was asked for"))
         else:
             results.append(_open(want, blob))

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.cache import Buffer
 from blocktree.files.content import Content
 from blocktree.files.core import Core
 from blocktree.files.flush import Flushes
 from blocktree.files.nodes import Node, closed
 from blocktree.files.prefetch import ReadAhead
+from blocktree.names import Buffer
 from blocktree.sectors.header import FileKind
 
 COMMIT_BYTES = 32 << 20  # written to one file before it is committed without being asked

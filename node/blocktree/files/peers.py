@@ -5,7 +5,8 @@ and the asker needs no trust.
 """
 
 from blocktree.actors import Actor, Call, plays, receives
-from blocktree.files.cache import Buffer, SectorCache
+from blocktree.files.cache import SectorCache
+from blocktree.names import Buffer
 from blocktree.store.contracts import CACHE
 from blocktree.store.messages import GET_BLOBS_MAX, Blobs, GetBlobs
 

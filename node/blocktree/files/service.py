@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from blocktree.actors import Runtime
 from blocktree.fault import Fault, Kind
 from blocktree.files.attributes import NodeAttributes
-from blocktree.files.cache import Buffer
 from blocktree.files.core import Core
 from blocktree.files.flush import Flushes
 from blocktree.files.handles import Handles
@@ -34,7 +33,7 @@ from blocktree.files.volume import (
     Renaming,
     Space,
 )
-from blocktree.names import ROOT_FILE, FileId
+from blocktree.names import ROOT_FILE, Buffer, FileId
 from blocktree.sectors.header import Cipher, FileKind
 from blocktree.store.messages import FILES_ACTOR, GetStatus, Status
 

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from blocktree.files.cache import Buffer, Held, SectorCache, as_it_is, open_sector
+from blocktree.files.cache import Held, SectorCache, as_it_is, open_sector
 from blocktree.files.fetch import Fetcher
-from blocktree.names import Digest, Path
+from blocktree.names import Buffer, Digest, Path
 from blocktree.sectors.pages import (
     HOLE,
     PAGE_BYTES_MAX,

@@ -9,15 +9,14 @@ written and not committed, and writers wait while it is over its bound.
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from blocktree.files.cache import Buffer, SectorCache, held_sector
+from blocktree.files.cache import SectorCache, held_sector
 from blocktree.files.client import SectorService
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest, digest_of
 from blocktree.sectors.sector import NONCE_BYTES, SectorCipher
 from blocktree.store.messages import PutBlobs, Stored
 
@@ -91,7 +90,7 @@ class Batch:
             blob = view[start : start + length]
             nonce = os.urandom(NONCE_BYTES)
             self.cipher.seal_into(index, content, nonce, blob)
-            digests.append(Digest(hashlib.sha256(blob).digest()))
+            digests.append(digest_of(blob))
             nonces.append(nonce)
             start += length
         self.body, self.digests, self.nonces = body, digests, nonces

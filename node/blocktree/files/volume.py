@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Protocol
 
+from blocktree.names import Buffer
 from blocktree.sectors.header import SECTOR_BYTES, FileKind
 
 ROOT_INO = 1
 """The inode number of the volume's root directory."""
 
-Buffer = bytes | bytearray | memoryview
 Invalidate = Callable[[int, bytes | None], Awaitable[None]]
 """`await invalidate(ino, None)`: attributes and pages of `ino` are no longer valid;
 `await invalidate(dir_ino, name)`: what `name` means in `dir_ino` is no longer known.

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from blocktree.fault import Fault, Kind
 from blocktree.wire import Record, record
 
-VERSION = 1
+VERSION = 2  # 1 named blobs by SHA-256
 ALPN = "blocktree/1"
 INSTANCE_BYTES = 8
 SENTENCE_MAX = 1000  # characters of each text in a Failure

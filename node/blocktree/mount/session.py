@@ -21,7 +21,6 @@ from time import perf_counter
 from typing import Any
 
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import Buffer
 from blocktree.mount.errnos import ERRNOS, Refused
 from blocktree.mount.negotiation import Terms, negotiate
 from blocktree.mount.protocol import (
@@ -35,6 +34,7 @@ from blocktree.mount.protocol import (
 )
 from blocktree.mount.requests import LOCKS_DIRECTORY
 from blocktree.mount.view import Reply, Request, Serve, View
+from blocktree.names import Buffer
 
 AWAKE_SECONDS = 40e-6  # after an answer
 DRAIN_MAX = 64  # requests answered in a row before the loop's other work has its turn

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from blocktree.fault import Fault
-from blocktree.files.volume import Attributes, Buffer, Volume
+from blocktree.files.volume import Attributes, Volume
 from blocktree.mount.protocol import FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_STREAM
 from blocktree.mount.replies import owned, pack_attributes, pack_entry, split_seconds
+from blocktree.names import Buffer
 
 log = logging.getLogger(__name__)
 Reply = Buffer | None  # None: this opcode has no reply

@@ -13,11 +13,10 @@ Pages are fetched by somebody else. Each function here takes those at hand and s
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, Protocol
 
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Digest, digest_of
 
 DIGEST_BYTES = 32
 FANOUT = 128
@@ -74,7 +73,7 @@ def check_page(digest: Digest, page: bytes) -> None:
     Raises:
         Fault: DAMAGED if it is not.
     """
-    if sha256(page).digest() != digest:
+    if digest_of(page) != digest:
         raise Fault(Kind.DAMAGED, "a hash page that does not match its digest", path=digest.hex())
     _check_form(digest, page)
 
@@ -182,7 +181,7 @@ class _Rebuild:
         if not slots:
             return HOLE
         page = b"".join(slots)
-        digest = Digest(sha256(page).digest())
+        digest = digest_of(page)
         if digest != old:
             self.made[digest] = page
         return digest

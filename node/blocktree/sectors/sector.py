@@ -12,10 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from blocktree.caps import KeyRing
 from blocktree.fault import Fault, Kind
-from blocktree.names import FileId
+from blocktree.names import Buffer, FileId
 from blocktree.sectors.header import Cipher
-
-Buffer = bytes | bytearray | memoryview
 
 NONCE_BYTES = 12
 TAG_BYTES = 16

@@ -25,8 +25,8 @@ from blocktree.actors import Runtime
 from blocktree.actors.description import Describe, Description
 from blocktree.fault import Fault, Kind
 from blocktree.files.service import Filesystem
-from blocktree.files.volume import Attributes, Buffer, Changes, Entry, NodeKind, Permissions
-from blocktree.names import Path
+from blocktree.files.volume import Attributes, Changes, Entry, NodeKind, Permissions
+from blocktree.names import Buffer, Path
 from blocktree.sectors.running import Running
 from blocktree.services.conversation import Conversation
 from blocktree.services.speaking import parse_fields, read_answer, write_message

@@ -10,7 +10,7 @@ from hashlib import sha256
 from blocktree.caps import Right, check_accesses, require
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, check_chain
-from blocktree.names import Digest, FileId, PrincipalId, TreeId
+from blocktree.names import Digest, FileId, PrincipalId, TreeId, digest_of
 from blocktree.sectors.header import SignedHeader, verify_header
 from blocktree.sectors.running import Running, read_code, read_running
 from blocktree.store.replica import Replica
@@ -78,6 +78,6 @@ async def _blob(replica: Replica, digest: Digest) -> bytes:
     if not found.lengths or not found.lengths[0]:
         raise Fault(Kind.UNREACHABLE, "its code is on no node that answers")
     blob = bytes(found.body)
-    if sha256(blob).digest() != digest:
+    if digest_of(blob) != digest:
         raise Fault(Kind.DAMAGED, "its code is damaged on this node")
     return blob

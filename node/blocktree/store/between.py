@@ -117,7 +117,7 @@ class Cleared(Record):
 class GetRows(Record):
     """Compare rows of the table: those of `prefix` behind `after`, up to `until` (b"": all).
 
-    `digest` is that of the asker's (`comparing.digest_of`). Faults: BUSY.
+    `digest` is that of the asker's (`comparing.rows_digest`). Faults: BUSY.
     """
 
     prefix: bytes

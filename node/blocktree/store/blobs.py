@@ -8,13 +8,11 @@ carries at most `ANSWER_BYTES`.
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
 
 from blocktree.actors import Lane, Runtime
 from blocktree.disk import Disk
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
-from blocktree.names import Address, Digest, Path
+from blocktree.names import Address, Buffer, Digest, Path, digest_of
 from blocktree.store.between import RAFT_ACTOR, NeedBlobs, NeededBlobs
 from blocktree.store.host import Host
 from blocktree.store.messages import GET_BLOBS_MAX, Blobs
@@ -52,7 +50,7 @@ def split_blobs(lengths: Sequence[int], body: Body) -> list[memoryview]:
 
 def hash_all(parts: Sequence[Buffer]) -> list[Digest]:
     """The name of each blob, worked out here and now."""
-    return [Digest(sha256(part).digest()) for part in parts]
+    return [digest_of(part) for part in parts]
 
 
 async def digests_of(host: Host, parts: Sequence[Buffer]) -> list[Digest]:
@@ -63,7 +61,7 @@ async def digests_of(host: Host, parts: Sequence[Buffer]) -> list[Digest]:
 
 
 def hashed_in_a_millisecond() -> int:
-    """Bytes that this machine hashes meanwhile: processors without SHA instructions a tenth."""
+    """Bytes that this machine hashes meanwhile: slow processors a tenth."""
     took = min(_seconds_for_sample() for _ in range(5))
     fits = int(len(_SAMPLE) * _AT_ONCE_SECONDS / took)
     return min(max(fits, _AT_ONCE_MIN), _AT_ONCE_MAX)
@@ -71,7 +69,7 @@ def hashed_in_a_millisecond() -> int:
 
 def _seconds_for_sample() -> float:
     begin = time.perf_counter()
-    sha256(_SAMPLE)
+    digest_of(_SAMPLE)
     return time.perf_counter() - begin
 
 

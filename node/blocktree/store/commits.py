@@ -20,10 +20,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from blocktree.actors import Call, Later
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
 from blocktree.keys import Identity, Principal
-from blocktree.names import Digest, FileId
+from blocktree.names import Buffer, Digest, FileId
 from blocktree.sectors.check import Checked, check_commit
 from blocktree.sectors.header import SignedHeader
 from blocktree.sectors.transaction import Command, Outcome

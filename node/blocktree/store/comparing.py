@@ -74,7 +74,7 @@ class Compared:
     doubtful: tuple[bytes, ...] = ()
 
 
-def digest_of(rows: Items) -> bytes:
+def rows_digest(rows: Items) -> bytes:
     """What two nodes compare first."""
     hasher = sha256()
     for key, value in rows:
@@ -97,7 +97,7 @@ def serve_rows(replica: Replica, request: GetRows) -> Rows:
     index = replica.driver.applied
     if replica.doubt.active or replica.driver.restoring:
         raise Fault(Kind.BUSY, "this node is being repaired itself")
-    if digest_of(rows) == request.digest:
+    if rows_digest(rows) == request.digest:
         return Rows(index, same=True)
     return Rows(index, same=False, rows=tuple(rows), complete=complete)
 
@@ -173,7 +173,7 @@ class Comparing:
         self, prefix: bytes, after: bytes, until: bytes, mine: Table
     ) -> list[Rows] | None:
         """What the others have that differs; None if one of them has the same."""
-        digest = digest_of(sorted(mine.items()))
+        digest = rows_digest(sorted(mine.items()))
         answers = []
         for path in self._replica.paths_from(self._replica.driver.raft.leader):
             try:

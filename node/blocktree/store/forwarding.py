@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from blocktree.actors import Runtime
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault
-from blocktree.names import Address, Digest, Path
+from blocktree.names import Address, Buffer, Digest, Path
 from blocktree.store.between import RAFT_ACTOR, HoldBlobs
 from blocktree.wire import Body
 

@@ -36,7 +36,7 @@ class PutBlobs(Record):
 @record(0x0902)
 @dataclass(frozen=True, slots=True)
 class Stored(Record):
-    """The answer to `PutBlobs`: the SHA-256 of each blob, in their order."""
+    """The answer to `PutBlobs`: the name of each blob, in their order."""
 
     digests: tuple[Digest, ...]
 

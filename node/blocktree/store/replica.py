@@ -15,9 +15,8 @@ from functools import partial
 from typing import Protocol
 
 from blocktree.actors import Lane, Runtime
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
-from blocktree.names import Address, Digest, Path
+from blocktree.names import Address, Buffer, Digest, Path
 from blocktree.raft import Append, Entry, EntryKind, Message, NodeId, Role, SnapshotMark
 from blocktree.sectors.transaction import Outcome
 from blocktree.store.arrivals import Arrivals

@@ -6,8 +6,7 @@ an entry is handed back, to be forwarded by itself.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from blocktree.disk.batch import Buffer
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest
 
 RIDER_BYTES_MAX = 384 << 10  # of the blobs of one commit; larger ones go on the bulk lane
 RIDERS_BYTES = 4 << 20  # less than a frame's body

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blocktree.disk import Batch, Disk
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest
 from blocktree.raft import Entry, HardState, Ready
 from blocktree.store.host import Host
 

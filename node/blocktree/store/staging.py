@@ -17,9 +17,8 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from blocktree.disk.batch import Buffer
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Buffer, Digest
 from blocktree.store.host import Host
 from blocktree.store.messages import STAGED_SECONDS
 from blocktree.store.saver import Saver

@@ -18,7 +18,6 @@ pages, and handing a page to a thread to be read costs more than the comparison.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from functools import partial
 
 from blocktree.disk import Disk
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest
+from blocktree.names import Digest, digest_of
 from blocktree.sectors.check import tree_of
 from blocktree.sectors.difference import Difference
 from blocktree.sectors.header import Header, load_header
@@ -44,7 +43,7 @@ NOTES_MAX = 1024  # purged in one go
 _PAGES_MAX = 256  # read in one go
 _TURN = 4  # versions compared in one turn of the loop
 _DELETE_MAX = 4096
-_GONE = hashlib.sha256(b"blocktree: swept before").digest()  # the only slot of a page that is gone
+_GONE = digest_of(b"blocktree: swept before")  # the only slot of a page that is gone
 
 
 def _tree(encoded: bytes) -> Tree:
