@@ -123,6 +123,9 @@ class Reception:
         secret = known.secrets.get(hello.epoch)
         if not known.device.record.belongs:
             self._refuse(wire, hello, Kind.DENIED, revoked_text(known), secret, self._denials)
+        elif secret is None and hello.epoch in known.epochs:
+            # Another gateway gives them on within seconds: its keys are not to blame.
+            self._drop("a device whose secrets are not given on yet", wire)
         elif secret is None:
             self._refuse(wire, hello, Kind.NOT_FOUND, _OLD_KEYS, None, self._refusals)
         elif self._listener_of(known) is not None:

@@ -31,6 +31,12 @@ class Known:
         """Whether it may be served, and can be."""
         return self.device.record.belongs and bool(self.secrets)
 
+    @property
+    def epochs(self) -> set[int]:
+        """Those whose secrets it may use, whoever can open them."""
+        record = self.device.record
+        return {each.epoch for each in record.secrets if each.epoch >= record.epoch}
+
 
 @dataclass(slots=True)
 class Roll:

@@ -140,6 +140,18 @@ def test_a_false_gateway_that_answers_first_keeps_nobody_out() -> None:
     assert mine.state == session.OPEN
 
 
+def test_a_gateway_that_knew_nothing_of_it_is_taken_as_soon_as_it_does() -> None:
+    mine = new_session([])
+    mine.tick(0)
+    (hello, _), *_ = mine.outgoing()
+    mine.receive(p.refuse(None, hello[13:29], 10, "this tree does not know the device"), "new", 1)
+    mine.tick(1000)
+    (hello, _), *_ = mine.outgoing()
+    mine.receive(p.welcome(hello[13:29], bytes(16), 0), "new", 1001)
+    (confirm, where), *_ = mine.outgoing()
+    assert (confirm[0], where) == (3, "new")
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=250), max_size=12), st.integers(0, 3))
 def test_no_packet_of_a_stranger_breaks_a_session(garbage: list[bytes], stage: int) -> None:

@@ -42,7 +42,7 @@ class Peer(asyncio.DatagramProtocol):
         self.session: Session | None = None
         self.packets: list[bytes] = []
         self._event = asyncio.Event()
-        self._answers: list[object] = []
+        self.answers: list[object] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.boot, self.seq, self.prev = 1, 0, FIRST_PREV
@@ -71,7 +71,7 @@ class Peer(asyncio.DatagramProtocol):
                 self.on_message(decode_message(opened.message))
             self.pump()
         else:
-            self._answers.append(read_packet(data))
+            self.answers.append(read_packet(data))
         self._event.set()
 
     async def enter(self, seconds: float = 30.0) -> None:
@@ -80,11 +80,11 @@ class Peer(asyncio.DatagramProtocol):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             nonce = os.urandom(16)
-            self._answers.clear()
+            self.answers.clear()
             self.send(encode_hello(Hello(Purpose.SERVE, epoch, device[:8], nonce, "peer")))
             welcome = await self._answer(Welcome, 0.5)
             if welcome is None:
-                self.refused = next((a for a in self._answers if isinstance(a, Refuse)), None)
+                self.refused = next((a for a in self.answers if isinstance(a, Refuse)), None)
                 continue
             keys = derive(
                 self.adoption.link_secret, nonce, welcome.nonce_g, Purpose.SERVE, epoch, device[:8]
@@ -129,7 +129,7 @@ class Peer(asyncio.DatagramProtocol):
     async def _answer(self, kind: type[_T], seconds: float) -> _T | None:
         deadline = self._loop.time() + seconds
         while (left := deadline - self._loop.time()) > 0:
-            for answer in self._answers:
+            for answer in self.answers:
                 if isinstance(answer, kind):
                     return answer
             self._event.clear()

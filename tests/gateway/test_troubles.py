@@ -26,7 +26,7 @@ from blocktree_gateway.links.framing import encode_frame
 from blocktree_gateway.messages import Alive, Answer, Bye, Command, Entry, Kept, Reading, Start
 from blocktree_gateway.pairer import Adoption
 from blocktree_gateway.session.keys import Purpose
-from blocktree_gateway.session.packets import Hello, encode_hello
+from blocktree_gateway.session.packets import Hello, Refuse, encode_hello
 from gateway.house import Cable, House, Program, house, udp_device
 from gateway.peer import Peer, until_true
 
@@ -140,6 +140,29 @@ def test_ten_thousand_forged_hellos_a_second_leave_a_good_device_alone(
     with caplog.at_level(logging.WARNING):
         asyncio.run(scene())
     assert sum("dropped" in line.message for line in caplog.records) <= 2
+
+
+def test_a_gateway_refuses_old_keys_and_not_keys_that_it_was_not_given_yet(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with house(tmp_path) as home:
+            await home.gateway("one")
+            adoption = await adopted(home, ATTIC)
+            await home.stop("one")
+            gateway = await home.gateway("two")  # nobody is left to give it the secrets
+            assert gateway.udp is not None
+            device = await Peer(adoption, ("127.0.0.1", gateway.udp.number)).open(home.opened)
+            for epoch in (1, 0):
+                hello = Hello(Purpose.SERVE, epoch, adoption.device[:8], bytes([epoch] * 16), "")
+                device.send(encode_hello(hello))
+            await until_true(lambda: bool(device.answers))
+            (refusal,) = device.answers
+            assert isinstance(refusal, Refuse)
+            assert refusal.nonce_d == bytes(16)
+            assert gateway.reception.drops["a device whose secrets are not given on yet"] == 1
+
+    asyncio.run(scene())
 
 
 def bad_packet(dice: random.Random, hint: bytes, packets: list[bytes]) -> bytes:

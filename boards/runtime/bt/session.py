@@ -54,7 +54,6 @@ class Session:
         self.state = SEEKING
         self._nonces = []
         self._welcomes = []
-        self._avoid = {}
         self._confirm = None  # packet, READY's head, keys, tries, when again
         self._hello_wait = _HELLO_FIRST
         self._hello_at = now
@@ -91,7 +90,7 @@ class Session:
         if kind == packets.READY:
             return self._ready(packet, address, now)
         if kind == packets.REFUSE:
-            return self._refuse(packet, address, now)
+            return self._refuse(packet, now)
         return False
 
     def tick(self, now):
@@ -151,7 +150,7 @@ class Session:
         said = packets.read_welcome(packet)
         if said is None or said[0] not in self._nonces or self.state == OPEN:
             return False
-        if self._avoid.get(address, 0) > now or len(self._welcomes) >= _CANDIDATES:
+        if len(self._welcomes) >= _CANDIDATES:
             return True
         self._welcomes.append((said[0], said[1], address))
         if self.state == SEEKING:
@@ -224,7 +223,8 @@ class Session:
         self.letters.receive(letter, now, self._take)
         return True
 
-    def _refuse(self, packet, address, now):
+    def _refuse(self, packet, now):
+        """Without our secret in it, it may be a stranger's, or of one that will know us soon."""
         said = packets.read_refuse(packet)
         if said is None or self.state == OPEN or said[0] not in self._nonces:
             return False
@@ -238,6 +238,4 @@ class Session:
             self._hello_at = now + _BACK_OFF.get(kind, _BACK_OFF_MS)
             self._hello_wait = _HELLO_MOST
             self._nonces = []
-        elif len(self._avoid) < 8:
-            self._avoid[address] = now + _BACK_OFF_MS
         return True
