@@ -56,25 +56,34 @@ class TlsLink:
         self._writer = None
         self._out = []
         self._came = asyncio.Event()
+        self._rounds = 0  # in which no gateway served us
         self.wanted = True  # False while another link has the session
         self.opened = None  # called when a connection stands, and when it has gone (False)
         self.trouble = ""
 
     async def run(self, sink):
         """Give each packet to `sink(packet, address)`, for ever."""
-        failures = 0
         while True:
-            for path, host, port in self._gateways() if self.wanted else ():
+            known = self._gateways() if self.wanted else ()
+            for path, host, port in known:
                 try:
                     if self._online is not None:
                         await self._online()
                     await self._serve(path, host, port, sink)
-                    failures = 0
                 except (OSError, ValueError, EOFError, asyncio.TimeoutError) as cause:
                     self.trouble = str(cause)
-                    failures += 1
                 self._close()
-            await asyncio.sleep(_WAITS[min(failures, len(_WAITS) - 1)] if self.wanted else 1)
+            await self._pause(known)
+
+    async def _pause(self, known):
+        """Wait, longer after each round in vain, but not once we are told of other gateways."""
+        seconds = _WAITS[min(self._rounds, len(_WAITS) - 1)] if known else 1
+        self._rounds += 1 if known else 0
+        for _ in range(seconds):
+            await asyncio.sleep(1)
+            if self.wanted and self._gateways() != known:
+                self._rounds = 0
+                return
 
     async def _serve(self, path, host, port, sink):
         certificates = read_chain(self._chain())
@@ -88,11 +97,15 @@ class TlsLink:
         self._out = []
         spawn(self._write(self._writer))
         self.opened(True)
+        heard = 0
         while True:
             size = int.from_bytes(await reader.readexactly(2), "big")
             if not 0 < size <= PACKET_MAX:
                 return
             sink(await reader.readexactly(size), None)
+            heard += 1
+            if heard == 2:  # who refuses us says goodbye, and no more
+                self._rounds = 0
 
     async def _shake_hands(self, host, port, name, certificates, key):
         """On boards the handshake happens with the first byte: send an empty acknowledgement."""
