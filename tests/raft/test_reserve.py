@@ -22,7 +22,7 @@ from blocktree.raft import (
     VoteReply,
 )
 from blocktree.raft.messages import Heartbeat
-from blocktree.raft.reserve import HOLD_TICKS, OPEN_TICKS_MAX
+from blocktree.raft.reserve import HOLD_TICKS, OPEN_DOUBLINGS_MAX
 from blocktree.sim.disk import Platter, Snapshot, Write
 
 CONFIG = Config(hold_bytes_max=1000)
@@ -107,7 +107,7 @@ def test_when_the_quorum_is_late_others_take_its_place_and_all_get_everything_fo
         group.raft.release()
         (other,) = group.work()
         assert {asked, other} == {b, c}
-        pause = min(2 ** (late - 1), OPEN_TICKS_MAX)
+        pause = 2 ** min(late - 1, OPEN_DOUBLINGS_MAX)
         for _ in range(pause):
             assert group.raft.held_from == 0
             held = group.propose()

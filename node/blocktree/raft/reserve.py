@@ -15,7 +15,7 @@ from blocktree.raft.progress import Pace, Progress
 from blocktree.raft.state import Lead, State
 
 HOLD_TICKS = 2
-OPEN_TICKS_MAX = 64  # for which nobody is held back after a quorum was late again and again
+OPEN_DOUBLINGS_MAX = 6  # of the one tick for which nobody is held back after a quorum was late
 
 
 def choose(state: State, lead: Lead) -> None:
@@ -69,8 +69,8 @@ def release(state: State, lead: Lead) -> None:
     else:
         lead.order = [*lead.order[1:], *lead.order[:1]]
         choose(state, lead)
-        lead.open_until = state.now + min(1 << lead.late, OPEN_TICKS_MAX)
-        lead.late += 1
+        lead.open_until = state.now + (1 << lead.late)
+        lead.late = min(lead.late + 1, OPEN_DOUBLINGS_MAX)
     lead.free = state.log.last_index
 
 

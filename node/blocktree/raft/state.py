@@ -97,7 +97,7 @@ class Lead:
         self.free = first_index - 1  # entries up to here are held back from nobody
         self.held_bytes = 0  # of those after it
         self.held_since = 0  # the tick of the first of them
-        self.late = 0  # how often in a row the quorum had not committed them in time
+        self.late = 0  # times in a row that the quorum had not committed them in time
         self.open_until = 0  # the tick before which nothing is held back
 
 
