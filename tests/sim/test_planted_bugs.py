@@ -29,7 +29,6 @@ from blocktree.raft import (
     core,
     election,
     membership,
-    passing,
     reads,
     replication,
     transfer,
@@ -460,13 +459,13 @@ def stands_without_a_pre_vote(patch: pytest.MonkeyPatch) -> None:
 
 @found_by("check_quorum_steps_down")
 def leads_on_alone(patch: pytest.MonkeyPatch) -> None:
-    tick = passing._tick_leader
+    tick = core._tick_leader
 
     def stubborn(s: State, lead: Lead) -> None:
         lead.alone = 0
         tick(s, lead)
 
-    patch.setattr(passing, "_tick_leader", stubborn)
+    patch.setattr(core, "_tick_leader", stubborn)
 
 
 @found_by("calm_group")

@@ -264,8 +264,7 @@ class Commits:
             elif isinstance(outcome, Outcome):
                 answer.set_result(self._committed(change, outcome, checked))
 
-        beside = len(change.message.body)
-        self._propose(change.leadership, prepared, files, settle, beside)
+        self._propose(change.leadership, prepared, files, settle)
 
     def _propose(
         self,
@@ -273,12 +272,11 @@ class Commits:
         prepared: Prepared,
         files: tuple[FileId, ...],
         settle: Settle,
-        beside: int = 0,
     ) -> None:
         """From here on the fate of the entry ends the change of `files`, not who waits for it."""
         replica, payload = self._replica, encode(prepared.command)
         try:
-            index = replica.driver.propose(payload, beside)
+            index = replica.driver.propose(payload)
         except Fault as fault:
             if fault.kind is Kind.NOT_LEADER:
                 raise replica.not_leader() from None

@@ -31,7 +31,6 @@ from blocktree.raft import (
     SnapshotMark,
 )
 from blocktree.store.doubt import NoLog
-from blocktree.store.holding import Holding
 from blocktree.store.host import Host
 from blocktree.store.saver import Saver
 
@@ -98,14 +97,14 @@ class Driver:
         self._worker = host.worker
         self.raft = self._new_core(saved, NoLog(saved.mark) if saved.in_doubt else disk.log)
         self.saver = Saver(host, machine.names, self._saved, self.kick, self._fail)
-        self._holding = Holding(lambda: self.raft, self._pump, self._loop.call_later)
         self.applied = disk.saved().mark.index
         self._todo: deque[Entry | tuple[int, ...] | _Restored] = deque()
         self._restoring: dict[int, _Restored] = {}
         self._restored_to = 0  # entries up to here are in the snapshot that is being installed
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._read_number = 0
-        self._gathering = self._pumping = False  # that one is planned
+        self._pumping = False  # one is planned
+        self._gathering = False
         self._seen: tuple[int, Role, NodeId] = (-1, Role.FOLLOWER, NodeId(""))
         self._ticked = host.clock()
         self._planned_ticks = 1  # that the timer waits for, from when
@@ -128,7 +127,6 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self.saver.stop()
-        self._holding.stop()
         self._release_reads(tuple(self._reads), Fault(Kind.STOPPED, "the node is stopping"))
 
     def begin_anew(self) -> None:
@@ -173,13 +171,13 @@ class Driver:
         self._gathering = False
         self._pump()
 
-    def propose(self, payload: bytes, beside: int = 0) -> int:
-        """Append an entry as `Raft.propose` does. Then call `proposed`.
+    def propose(self, payload: bytes) -> int:
+        """Append an entry; its index. Fault NOT_LEADER, BUSY or TOO_LARGE. Then call `proposed`.
 
         While the disk is at work entries gather, and leave together when it is done or a follower
         answers: they could not be saved here before, and few large messages cost less than many.
         """
-        return self.raft.propose(payload, beside)
+        return self.raft.propose(payload)
 
     def proposed(self, size: int) -> None:
         """Let go what was proposed, so many bytes, unless the disk is at work.
@@ -310,7 +308,6 @@ class Driver:
         self._notice()
         if self._started and not self._stopped:
             self._plan_tick()
-            self._holding.look()
 
     def _take(self, ready: Ready) -> None:
         self._send(ready)  # first: the others' disks are to work at the same time as this one's
