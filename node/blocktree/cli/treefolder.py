@@ -9,13 +9,7 @@ from blocktree.cli.folders import CHUNK, Item
 from blocktree.cli.treepaths import TreePath
 from blocktree.cli.trees import find, listing
 from blocktree.fault import Fault, Kind
-from blocktree.files.volume import (
-    Attributes,
-    Changes,
-    NodeKind,
-    Permissions,
-    Volume,
-)
+from blocktree.files.volume import Attributes, Changes, NodeKind, Permissions, Volume
 from blocktree.names import Buffer
 
 _UNDO_SECONDS = 3.0  # for removing what an interrupted copy began

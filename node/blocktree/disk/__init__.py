@@ -16,12 +16,10 @@ from blocktree.disk.salvage import salvage
 from blocktree.disk.scrub import scrub_log
 from blocktree.disk.simulated import SimulatedFiles
 from blocktree.disk.snapshot import Snapshot
-from blocktree.names import Buffer
 
 __all__ = [
     "IDENTITY_NAME",
     "Batch",
-    "Buffer",
     "Damage",
     "Disk",
     "DiskLog",
