@@ -57,7 +57,7 @@ RECORDS: dict[str, Record] = {
     "raft-messages": b.RaftMessages(N, (Heartbeat(3, 16, 1000), AppendReply(3, 19))),
     "raft-messages-riding": b.RaftMessages(N, (Heartbeat(3, 16, 1000),), (100,)),
     "hold-blobs": b.HoldBlobs((D,), (100,)),
-    "need-blobs": b.NeedBlobs((D,)),
+    "need-blobs": b.NeedBlobs((D,), (7,)),
     "needed-blobs": b.NeededBlobs((100, 0, -1)),
     "snapshot-offer": b.SnapshotOffer(3),
     "get-snapshot": b.GetSnapshot(17, b"h"),

@@ -23,7 +23,7 @@ from blocktree.keys import (
     process_credential,
 )
 from blocktree.link import Links, Side
-from blocktree.names import ROOT_FILE, Digest, FileId, Path, join
+from blocktree.names import ROOT_FILE, Digest, FileId, Path, digest_of, join
 from blocktree.node import Node, start_node
 from blocktree.sectors.genesis import found_tree
 from blocktree.sectors.header import (
@@ -226,6 +226,12 @@ class Client:
         signed = self.header(file, before, **fields)
         await self.ask(self.commit_message(self.change(signed, blobs)), m.Committed)
         return signed
+
+    async def commit_with(self, file: FileId, blob: bytes) -> m.Committed:
+        """Commit a first version whose one sector rides along."""
+        signed = self.header(file, root=digest_of(blob), size=len(blob))
+        change = encode(Transaction((self.change(signed, [digest_of(blob)]),)))
+        return await self.ask(m.Commit(change, self.session, (len(blob),), blob), m.Committed)
 
     async def read(self, *files: FileId, **fields: Any) -> m.Headers:
         return await self.ask(m.GetHeaders(files, **fields), m.Headers)

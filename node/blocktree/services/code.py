@@ -73,7 +73,8 @@ async def load(replica: Replica, tree: TreeId, file: FileId) -> tuple[Running, b
 async def _blob(replica: Replica, digest: Digest) -> bytes:
     found = await replica.reader.serve([digest])
     if not found.lengths or not found.lengths[0]:
-        await replica.fetcher.fetch([digest], replica.other_paths()[:_WAIT_PATHS], None)
+        wanted = {digest: replica.driver.applied}
+        await replica.fetcher.fetch(wanted, replica.other_paths()[:_WAIT_PATHS])
         found = await replica.reader.serve([digest])
     if not found.lengths or not found.lengths[0]:
         raise Fault(Kind.UNREACHABLE, "its code is on no node that answers")

@@ -14,7 +14,7 @@ Invariants
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from blocktree.fault import Fault
@@ -35,7 +35,7 @@ _TRIES_MAX = 25
 @dataclass(slots=True)
 class _Held:
     message: Append
-    blobs: tuple[Digest, ...]
+    blobs: dict[Digest, int]  # and the last entry that names it
     size: int
 
 
@@ -83,7 +83,7 @@ class Arrivals:
             self._receive(sender, message)
             return
         by_entry = [(entry.index, self._blobs_of(entry)) for entry in message.entries]
-        wanted = tuple(digest for _, digests in by_entry for digest in digests)
+        wanted = {digest: index for index, digests in by_entry for digest in digests}
         line = self._lines.get(sender)
         if line is None and not (wanted and self._staging.missing(wanted)):
             self._let_in(sender, message)
@@ -123,7 +123,7 @@ class Arrivals:
         finally:
             del self._lines[line.sender]
 
-    async def _complete(self, sender: NodeId, blobs: Sequence[Digest]) -> bool:
+    async def _complete(self, sender: NodeId, blobs: Mapping[Digest, int]) -> bool:
         """Get the blobs here: wait for the forwarded ones, then ask for them."""
         missing = self._staging.missing(blobs)
         if missing:
@@ -131,11 +131,14 @@ class Arrivals:
         for _ in range(_TRIES_MAX):
             if not missing:
                 return True
-            nodes = self._sources(sender)
+            wanted = {digest: blobs[digest] for digest in missing}
             try:
-                missing = await self._fetcher.fetch(missing, nodes, nodes[0] if nodes else None)
+                fetched = await self._fetcher.fetch(wanted, self._sources(sender))
             except Fault as fault:
                 log.warning("blobs of an entry: %s", fault)
+            else:
+                self._staging.told_gone(fetched.gone)
+                missing = fetched.left
             if missing:
                 await asyncio.sleep(_RETRY_SECONDS)
         return not missing

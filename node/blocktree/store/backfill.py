@@ -2,6 +2,9 @@
 
 The rows of `owners` name every blob of the domain. A note in the table keeps the work from being
 forgotten over a restart. Bounded: a few hundred blobs at a time, and it pauses between rounds.
+
+Who applies old entries again after a restart names blobs that all have swept since. So a row goes
+when no node has its blob, and one that had applied as much as this node says that nothing needs it.
 """
 
 import logging
@@ -21,13 +24,14 @@ _ROWS = 512
 class Backfill:
     """What is still to come.
 
-    `missing` is how many blobs are known not to be here; -1 while that is not known. Of those, the
-    `damaged` were here before.
+    `missing` is how many blobs are known not to be here; -1 while that is not known. The `damaged`
+    are named, and were not read or not found here.
     """
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         replica.reader.unreadable = self.met
+        replica.lacks = self.lacks
         self.damaged: set[Digest] = set()
 
     def met(self, digests: Sequence[Digest]) -> None:
@@ -43,6 +47,11 @@ class Backfill:
                 log.error("the blob %s is damaged on the disk, or gone", digest.hex())
                 self.damaged.add(digest)
 
+    def lacks(self, digests: Sequence[Digest]) -> None:
+        """An applied entry names blobs that are not here, and nobody says that they are gone."""
+        if self.missing >= 0:
+            self.damaged.update(digests)
+
     @property
     def missing(self) -> int:
         """Blobs that are still to be fetched."""
@@ -57,6 +66,7 @@ class Backfill:
             tree.overlay.delete(BACKFILL_KEY)
         if self.damaged:
             tried = set(self.damaged)
+            log.warning("%d blobs are damaged, or not here: asking the others", len(tried))
             self.damaged -= tried.difference(await self._fetch(sorted(tried)))
 
     async def mend(self, digests: Sequence[Digest]) -> list[Digest]:
@@ -66,6 +76,7 @@ class Backfill:
         """
         replica = self._replica
         left = await self._fetch(list(digests))
+        self.damaged.difference_update(digests)
         self.damaged.update(left)
         lost = await run(replica.host.crew, partial(replica.host.disk.missing, digests))
         waste = [d for d in lost if not replica.staging.needs(d)]
@@ -84,14 +95,18 @@ class Backfill:
     async def _fetch(self, digests: list[Digest]) -> list[Digest]:
         """Those that could not be had; what was swept meanwhile is not wanted any more."""
         replica = self._replica
-        disk = replica.host.disk
+        disk, owners = replica.host.disk, replica.tree.owners
         missing = await run(replica.host.crew, partial(disk.missing, digests))
         if not missing:
             return []
         replica.staging.forget(missing)
-        left = await replica.fetcher.fetch(
-            missing, replica.paths_from(replica.driver.raft.leader), None
-        )
+        before = {digest: owners.of(digest) for digest in missing}
+        index, left, gone = replica.driver.applied, missing, set[Digest]()
+        for node in replica.paths_from(replica.driver.raft.leader):
+            fetched = await replica.fetcher.fetch(dict.fromkeys(left, index), [node])
+            gone.update(fetched.gone)
+            left = fetched.left + fetched.gone
         absent = set(left)
         replica.staging.adopt([digest for digest in missing if digest not in absent])
+        owners.release(d for d in absent & gone if owners.of(d) == before[d])
         return [digest for digest in left if replica.tree.is_needed(digest)]

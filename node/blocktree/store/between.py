@@ -48,9 +48,10 @@ class HoldBlobs(Record):
 @record(0x0925)
 @dataclass(frozen=True, slots=True)
 class NeedBlobs(Record):
-    """A replica asks another for blobs that entries of the log or its state refer to."""
+    """A replica asks another for blobs, each of which the entry at its index names."""
 
     digests: tuple[Digest, ...]
+    indices: tuple[int, ...]
 
 
 @record(0x0926)
@@ -58,7 +59,8 @@ class NeedBlobs(Record):
 class NeededBlobs(Record):
     """The answer: the first `len(lengths)` of them.
 
-    Length 0: not here (yet). Length -1: gone for good, because no version refers to it any more.
+    Length 0: not here (yet). Length -1: gone for good, because the answerer has applied the entry
+    that names it, and no version of its state refers to it any more.
     """
 
     lengths: tuple[int, ...]

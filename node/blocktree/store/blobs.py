@@ -7,7 +7,8 @@ carries at most `ANSWER_BYTES`.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from blocktree.actors import Lane, Runtime
 from blocktree.disk import Disk
@@ -78,13 +79,20 @@ class BlobReader:
 
     Args:
         worker: threads for reading and hashing.
-        is_needed: whether a version or an entry of the log refers to a blob.
+        is_needed: whether a version refers to a blob, in the state of the entry that `known` says.
     """
 
-    def __init__(self, disk: Disk, worker: Worker, is_needed: Callable[[Digest], bool]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        worker: Worker,
+        is_needed: Callable[[Digest], bool],
+        known: Callable[[], int],
+    ) -> None:
         self._disk = disk
         self._worker = worker
         self._is_needed = is_needed
+        self._known = known
         self.unreadable: Callable[[Sequence[Digest]], None] = lambda _: None  # told what it met
 
     async def serve(self, digests: Sequence[Digest]) -> Blobs:
@@ -96,17 +104,21 @@ class BlobReader:
             self.unreadable(unreadable)
         return Blobs(lengths, body)
 
-    async def serve_node(self, digests: Sequence[Digest]) -> NeededBlobs:
+    async def serve_node(self, message: NeedBlobs) -> NeededBlobs:
         """Answer `NeedBlobs`: a blob that nothing refers to is told as gone for good.
 
         Whoever asks believes it and never looks for the blob again, and so does everybody who asks
-        him. So an entry counts that this node has not applied yet: a node that leads just after its
-        start may have a blob that is damaged, and knows only from its log that it is needed.
+        him. So only who has applied what the asker goes by can say it: another may not know yet
+        what needs the blob, like one that has just started or joined.
         """
+        digests, indices = message.digests, message.indices
+        if len(indices) != len(digests):
+            raise Fault(Kind.MALFORMED, "as many indices as blobs have to be given")
         found = await self.serve(digests)
+        known = self._known()
         lengths = tuple(
-            -1 if length == 0 and not self._is_needed(digest) else length
-            for digest, length in zip(digests, found.lengths, strict=False)
+            -1 if length == 0 and index <= known and not self._is_needed(digest) else length
+            for digest, index, length in zip(digests, indices, found.lengths, strict=False)
         )
         return NeededBlobs(lengths, found.body)
 
@@ -131,6 +143,14 @@ class BlobReader:
         return tuple(lengths), b"".join(parts), unreadable
 
 
+@dataclass(slots=True)
+class Fetched:
+    """What is still missing: what nobody had, and what somebody said is gone for good."""
+
+    left: list[Digest]
+    gone: list[Digest] = field(default_factory=list)
+
+
 class BlobFetcher:
     """Gets missing blobs from other nodes of the group."""
 
@@ -139,33 +159,34 @@ class BlobFetcher:
         self._host = host
         self._staging = staging
 
-    async def fetch(
-        self, digests: Iterable[Digest], nodes: Sequence[Path], authority: Path | None
-    ) -> list[Digest]:
-        """Ask the nodes in turn and stage what they send; returns those that nobody had.
+    async def fetch(self, wanted: Mapping[Digest, int], nodes: Sequence[Path]) -> Fetched:
+        """Ask the nodes in turn for blobs, by the entry that names them; stage what they send.
 
-        What `authority` (the leader that sent the entry) says is gone for good is not missing.
+        Who is asked later is not asked for what one of them says is gone for good.
         """
-        missing = self._staging.missing(digests)
+        fetched = Fetched(self._staging.missing(wanted))
         for node in nodes:
-            if not missing:
+            if not fetched.left:
                 break
             try:
-                missing = await self._fetch_from(node, missing, trusted=node == authority)
+                some = await self._fetch_from(node, fetched.left, wanted)
             except Fault as fault:
                 log.info("no blobs from %s: %s", node, fault)
-        return missing
+                continue
+            fetched.left = some.left
+            fetched.gone += some.gone
+        return fetched
 
     async def _fetch_from(
-        self, node: Path, digests: Sequence[Digest], *, trusted: bool
-    ) -> list[Digest]:
-        left: list[Digest] = []
+        self, node: Path, digests: Sequence[Digest], indices: Mapping[Digest, int]
+    ) -> Fetched:
+        fetched = Fetched([])
         queue = list(digests)
         while queue:
             asked = tuple(queue[:_ASK_DIGESTS])
             answer = await self._runtime.ask(
                 Address(node, RAFT_ACTOR),
-                NeedBlobs(asked),
+                NeedBlobs(asked, tuple([indices[digest] for digest in asked])),
                 NeededBlobs,
                 lane=Lane.BULK,
                 timeout=_ASK_SECONDS,
@@ -173,13 +194,11 @@ class BlobFetcher:
             count = len(answer.lengths)
             if not 0 < count <= len(asked):
                 raise Fault(Kind.CONTRACT, "an answer to nothing that was asked", path=str(node))
-            left += await self._take(asked[:count], answer, trusted=trusted)
+            await self._take(asked[:count], answer, fetched)
             queue = queue[count:]
-        return left
+        return fetched
 
-    async def _take(
-        self, asked: Sequence[Digest], answer: NeededBlobs, *, trusted: bool
-    ) -> list[Digest]:
+    async def _take(self, asked: Sequence[Digest], answer: NeededBlobs, fetched: Fetched) -> None:
         here = [d for d, length in zip(asked, answer.lengths, strict=True) if length > 0]
         parts = split_blobs([length for length in answer.lengths if length > 0], answer.body)
         digests = await digests_of(self._host, parts)
@@ -187,6 +206,8 @@ class BlobFetcher:
         if good:
             await self._staging.add(good)
         got = {digest for digest, _ in good}
-        told = zip(asked, answer.lengths, strict=True)
-        gone = {d for d, length in told if length < 0 and trusted}
-        return [d for d in asked if d not in got and d not in gone]
+        for digest, length in zip(asked, answer.lengths, strict=True):
+            if length < 0:
+                fetched.gone.append(digest)
+            elif digest not in got:
+                fetched.left.append(digest)

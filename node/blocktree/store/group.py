@@ -77,7 +77,7 @@ class GroupActor(Actor):
     def need(self, message: NeedBlobs, call: Call) -> "asyncio.Task[NeededBlobs]":
         """Blobs that another replica misses."""
         self._node(call)
-        return asyncio.ensure_future(self._replica.reader.serve_node(message.digests))
+        return asyncio.ensure_future(self._replica.reader.serve_node(message))
 
     @receives
     def offer(self, message: SnapshotOffer, call: Call) -> None:

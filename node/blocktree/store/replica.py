@@ -10,7 +10,7 @@ replica too far behind fetches the state (`snapshots`).
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -68,7 +68,7 @@ class Replica:
         self.entries = Entries()
         self.driver = Driver(me, host, self, runtime.soon)
         self.staging = Staging(host, self.driver.saver, self.tree.is_needed)
-        self.reader = BlobReader(disk, crew, self.staging.needs)
+        self.reader = BlobReader(disk, crew, self.tree.is_needed, self._known)
         self.fetcher = BlobFetcher(runtime, host, self.staging)
         self.forwarder = Forwarder(runtime, self.other_paths)
         self.riders = Riders(self._goes_alone)
@@ -81,6 +81,7 @@ class Replica:
             blobs_of=self.entries.blobs_of,
             sources=self.paths_from,
         )
+        self.lacks: Callable[[Sequence[Digest]], None] = lambda _: None  # told what to fetch
         self.doubt = Doubt(self)
         self.failed: Fault | None = None
         self.heard: dict[NodeId, float] = {}
@@ -193,10 +194,12 @@ class Replica:
         prepared = self.entries.take(entry)
         outcome = None
         if prepared is not None:
-            gone = self.staging.gone(prepared.blobs)
+            gone, lost = self.staging.absent(prepared.blobs)
             outcome = self.tree.apply(entry.index, prepared, gone)
             committed = bool(outcome.changed)
             self.staging.applied(entry.index, prepared.blobs, committed=committed)
+            if lost and committed:
+                self.lacks(lost)
         elif entry.kind is EntryKind.MEMBERS:
             log.info("membership at %d", entry.index)
         self._watch.applied(entry, prepared, outcome)
@@ -256,6 +259,11 @@ class Replica:
         self._watch.broken(fault)
 
     # inside
+
+    def _known(self) -> int:
+        """The entry whose state the table is; 0 while that is not known."""
+        unknown = self.doubt.active or self.driver.restoring
+        return 0 if unknown else self.driver.applied
 
     def _goes_alone(self, digest: Digest, blob: Buffer) -> None:
         self.forwarder.forward([digest], [blob], blob)

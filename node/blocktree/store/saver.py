@@ -6,6 +6,8 @@ Invariants
   in the log after a crash has its blobs beside it. If one finds no room, all entries wait.
 - A stream of other blobs goes in small pieces, each synced, so that entries never wait for more.
 - `saved` is called only after the sync that covers it, and in the order of the Readies.
+- Whether blobs that found no room are held for an entry that names them, or given up, is decided
+  and told in one step: none can be named in between.
 
 Faults: no room for entries, or for blobs that entries name, keeps them queued and tries again every
 second (the group goes on without this replica); any other failure of the disk is final, and the
@@ -37,7 +39,7 @@ class _Blobs:
     blobs: Sequence[tuple[Digest, Buffer]]
     size: int
     stamp: int
-    future: asyncio.Future[None] | None
+    told: Callable[[Fault | None], None]
 
 
 @dataclass(slots=True)
@@ -103,21 +105,22 @@ class Saver:
         self._start()
 
     def store(
-        self, blobs: Sequence[tuple[Digest, Buffer]], stamp: int, *, wait: bool = True
-    ) -> "asyncio.Future[None] | None":
+        self,
+        blobs: Sequence[tuple[Digest, Buffer]],
+        stamp: int,
+        told: Callable[[Fault | None], None],
+    ) -> None:
         """Write verified blobs; they are durable with the next sync after that.
 
-        The future (with `wait`) is done when they are written: Fault NO_SPACE if there is no room.
+        `told` is called when they are written, or with a Fault: NO_SPACE or TOO_LARGE.
         """
-        future: asyncio.Future[None] | None = self._loop.create_future() if wait else None
         size = sum(len(blob) for _, blob in blobs)
         self.bytes_waiting += size
-        self._blobs.append(_Blobs(blobs, size, stamp, future))
+        self._blobs.append(_Blobs(blobs, size, stamp, told))
         if not self._planned:
             # Two turns from now: the entry that refers to them is likely to come along.
             self._planned = True
             self._loop.call_soon(self._loop.call_soon, self._start)
-        return future
 
     def keep(self, digests: Sequence[Digest]) -> None:
         """An applied entry refers to these blobs; told to the disk with the next job."""
@@ -272,13 +275,7 @@ class Saver:
     def _answer(job: _Job) -> None:
         refused = {id(item): fault for item, fault in job.refused}
         for item in job.blobs:
-            if item.future is None or item.future.done():
-                continue
-            fault = refused.get(id(item))
-            if fault is None:
-                item.future.set_result(None)
-            else:
-                item.future.set_exception(fault)
+            item.told(refused.get(id(item)))
 
 
 def _sync(disk: Disk, job: _Job) -> _Job:

@@ -238,10 +238,10 @@ class Scrubber:
         digests = [Digest(key[len(OWNER_PREFIX) :]) for key, _ in rows]
         missing = await run(host.crew, partial(host.disk.missing, digests))
         unknown = [d for d in missing if self._replica.tree.is_needed(d)]
-        unknown = [d for d in unknown if d not in self._backfill.damaged]
         if self._backfill.missing >= 0:  # else they are being fetched anyway
             for digest in unknown:
-                self._find(f"the blob {digest.hex()}", "it is not here, or cannot be read")
+                if digest not in self._backfill.damaged:
+                    self._find(f"the blob {digest.hex()}", "it is not here, or cannot be read")
             await self._mend_blobs(unknown)
         size = sum(len(key) + len(value) for key, value in rows)
         self._advance(rows[-1][0] if len(rows) == _NAMES_ROWS else None, size)

@@ -8,14 +8,17 @@ Invariants
 - A blob named by an entry of the log is pinned from before the entry is in the log until it is
   applied (then the disk keeps it) or replaced; a pinned blob is never expired.
 - `waiting` bytes (staged, and no commit for them yet) are at most `bytes_max`.
-- With `tight` room a blob counts as here only when it is written, so an entry never gets ahead of
-  a blob that finds no room.
+- A blob that finds no room, and that no entry names yet, is missing from then on; one that an entry
+  names by then holds up the entries (`saver`). So no entry gets ahead of a blob.
+- What an entry names and is not here is `gone` only if somebody said so who had applied that entry;
+  everything else that is missing is `lost`, and is to be fetched.
 """
 
 import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from blocktree.fault import Fault, Kind
 from blocktree.names import Buffer, Digest
@@ -24,7 +27,7 @@ from blocktree.store.messages import STAGED_SECONDS
 from blocktree.store.saver import Saver
 from blocktree.store.worker import run
 
-RECENT_MAX = 1 << 16  # digests known to be here
+RECENT_MAX = 1 << 16  # digests known to be here, or to be gone
 TIGHT_BYTES = 256 << 20  # free space beyond the reserve below which nothing is taken for granted
 FULL_SECONDS = 300.0  # after a refusal, room is made for whoever asks again
 _EXPIRE_MAX = 1024  # blobs dropped in one go
@@ -46,7 +49,9 @@ class Staging:
         self._waiting: dict[Digest, tuple[int, float]] = {}  # size and since when
         self._pins: dict[Digest, int] = {}  # to the entry that needs it longest
         self._pinned: dict[int, set[Digest]] = {}  # by entry
-        self._doomed: set[Digest] = set()
+        self._doomed: dict[Digest, int] = {}  # by which deletion
+        self._deletions = 0
+        self._gone: OrderedDict[Digest, None] = OrderedDict()  # said so, and not applied yet
         self._applied = 0  # entries up to here need no pins any more
         self._arrivals: dict[Digest, list[asyncio.Future[None]]] = {}
         self._room = self._disk.stats().free
@@ -78,18 +83,14 @@ class Staging:
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those that are neither here nor on their way to the disk."""
-        unknown = [
-            d
-            for d in digests
-            if d not in self._recent or d in self._doomed or (d in self._writing and self.tight)
-        ]
+        unknown = [d for d in digests if d not in self._recent]
         if not unknown:
             return unknown
-        gone = self._disk.missing(unknown)
-        if len(gone) < len(unknown):
-            absent = set(gone)
-            self._remember(d for d in unknown if d not in absent and d not in self._doomed)
-        return [d for d in unknown if d not in self._recent]
+        absent = set(self._disk.missing(unknown))
+        if len(absent) < len(unknown):
+            absent.update(d for d in unknown if d in self._doomed)
+            self._remember(d for d in unknown if d not in absent)
+        return [d for d in unknown if d in absent]
 
     def add(self, blobs: Sequence[tuple[Digest, Buffer]]) -> "asyncio.Future[None]":
         """Stage verified blobs; done when they are written.
@@ -97,22 +98,22 @@ class Staging:
         Raises:
             Fault: BUSY if too much waits already; from the future: NO_SPACE.
         """
-        fresh = [(d, blob) for d, blob in blobs if d not in self._recent or d in self._doomed]
+        fresh = [(d, blob) for d, blob in blobs if d not in self._recent]
         size = sum(len(blob) for _, blob in fresh)
         if self.bytes_waiting + size > self._bytes_max:
             raise Fault(Kind.BUSY, "too much was uploaded and not committed yet")
-        future = self._saver.store(fresh, int(self._now()))
-        assert future is not None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         now = self._now()
+        self._saver.store(fresh, int(now), partial(self._written, [d for d, _ in fresh], future))
         for digest, blob in fresh:
-            self._doomed.discard(digest)
+            self._doomed.pop(digest, None)
+            self._gone.pop(digest, None)
             self._writing[digest] = future
             if digest not in self._waiting:
                 self._waiting[digest] = (len(blob), now)
                 self.bytes_waiting += len(blob)
         self._room -= size
         self._remember(digest for digest, _ in fresh)
-        future.add_done_callback(lambda done: self._written([d for d, _ in fresh], done))
         for digest, _ in fresh:
             for waiter in self._arrivals.pop(digest, ()):
                 if not waiter.done():
@@ -170,14 +171,23 @@ class Staging:
         if committed and digests:
             self._saver.keep(digests)
 
-    def gone(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Those of an entry that is applied now which are gone for good: no version needs them.
+    def told_gone(self, digests: Iterable[Digest]) -> None:
+        """Who had applied the entry that names these says that no version needs them any more."""
+        for digest in digests:
+            self._gone[digest] = None
+        while len(self._gone) > RECENT_MAX:  # the rest is asked for once more
+            self._gone.popitem(last=False)
 
-        No entry comes into the log before its blobs, unless the leader said that they are gone; so
-        what is not here is. A damaged one is not gone: it stays named, and is fetched again.
+    def absent(self, digests: Iterable[Digest]) -> tuple[set[Digest], list[Digest]]:
+        """Those of an entry that is applied now which are not here: gone for good, and lost.
+
+        No entry comes into the log before its blobs, unless somebody said that they are gone. But
+        what was said is forgotten when the process ends; and a disk may lose what it had.
         """
         unknown = [d for d in digests if d not in self._recent and d not in self._writing]
-        return set(self._disk.missing(unknown, damaged=False)) if unknown else set()
+        absent = self._disk.missing(unknown) if unknown else unknown
+        gone = {digest for digest in absent if digest in self._gone}
+        return gone, [digest for digest in absent if digest not in gone]
 
     def pinned(self, digest: Digest) -> bool:
         """Whether an entry that is not applied yet needs this blob."""
@@ -221,12 +231,15 @@ class Staging:
         """
         if not digests:
             return
-        self._doomed.update(digests)
+        self._deletions += 1
+        deletion = self._deletions
+        self._doomed.update(dict.fromkeys(digests, deletion))
         self.forget(digests)
         try:
-            await run(self._worker, lambda: self._delete(digests))
+            await run(self._worker, lambda: self._delete(digests, deletion))
         finally:
-            self._doomed.difference_update(digests)
+            for digest in self._doomed_by(deletion, digests):
+                del self._doomed[digest]
 
     # inside
 
@@ -234,6 +247,7 @@ class Staging:
         for digest in self._pinned.pop(index, ()):
             if self._pins.get(digest) == index:
                 del self._pins[digest]
+                self._gone.pop(digest, None)
 
     def _find_staged(self, kept: Sequence[Digest], before: int) -> list[Digest]:
         """On the disk's thread."""
@@ -241,19 +255,30 @@ class Staging:
             self._disk.keep(kept)
         return self._disk.staged(before, _EXPIRE_MAX)
 
-    def _delete(self, gone: Sequence[Digest]) -> None:
-        """On the disk's thread. Who came back meanwhile is no longer doomed, and stays."""
-        self._disk.delete_blobs([digest for digest in gone if digest in self._doomed])
+    def _doomed_by(self, deletion: int, digests: Sequence[Digest]) -> list[Digest]:
+        return [digest for digest in digests if self._doomed.get(digest) == deletion]
 
-    def _written(self, digests: Sequence[Digest], done: "asyncio.Future[None]") -> None:
-        failed = done.cancelled() or done.exception() is not None
+    def _delete(self, digests: Sequence[Digest], deletion: int) -> None:
+        """On the disk's thread. Who came back meanwhile is no longer doomed, and stays."""
+        self._disk.delete_blobs(self._doomed_by(deletion, digests))
+
+    def _written(
+        self, digests: Sequence[Digest], future: "asyncio.Future[None]", fault: Fault | None
+    ) -> None:
         for digest in digests:
-            if self._writing.get(digest) is done:
+            if self._writing.get(digest) is future:
                 del self._writing[digest]
-                if failed:
+                if fault is not None:
                     self._recent.pop(digest, None)
                     size, _ = self._waiting.pop(digest, (0, 0.0))
                     self.bytes_waiting -= size
+        if future.done():  # whoever waited was cancelled
+            return
+        if fault is None:
+            future.set_result(None)
+        else:
+            future.set_exception(fault)
+            future.exception()  # not everybody waits for it
 
     def _remember(self, digests: Iterable[Digest]) -> None:
         for digest in digests:

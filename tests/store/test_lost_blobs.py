@@ -1,0 +1,142 @@
+"""A blob that finds no room is named by no entry; one that a disk has lost is fetched again."""
+
+import os
+from pathlib import Path as File
+
+import pytest
+
+from blocktree.disk import Batch
+from blocktree.fault import Fault, Kind
+from blocktree.names import Digest, FileId, digest_of
+from blocktree.node import Node
+from blocktree.store.between import NeedBlobs
+from store.test_sweep import named_and_not_there, owned, pull_the_plug
+from store.world import World, in_loop, until, world
+
+FILE = FileId(b"f" * 16)
+
+
+def without_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+    """There is room for entries, and none for blobs; what was refused."""
+    append, refused = node.disk.append, list[Batch]()
+
+    def short(batch: Batch) -> None:
+        if batch.blobs:
+            refused.append(batch)
+            raise Fault(Kind.NO_SPACE, "the disk is full")
+        append(batch)
+
+    monkeypatch.setattr(node.disk, "append", short)
+    return refused
+
+
+@in_loop
+async def test_a_blob_that_found_no_room_is_missing_in_the_same_turn_of_the_loop(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, 1) as place:
+        await until(place.leader)
+        node = place.nodes["pi-1"]
+        replica, blob = node.store.replica, os.urandom(5000)
+        digest, seen = digest_of(blob), list[list[Digest]]()
+        without_room(node, monkeypatch)
+        # Told as soon as the disk was tried; a change that waited to be checked may come next.
+        monkeypatch.setattr(
+            replica.driver.saver,
+            "_told_idle",
+            lambda: seen.append(replica.staging.missing([digest])),
+        )
+        written = replica.staging.add([(digest, blob)])
+        with pytest.raises(Fault, match="full"):
+            await written
+        assert seen == [[digest]]
+
+
+async def commit_that_is_checked_late(place: World, monkeypatch: pytest.MonkeyPatch) -> Digest:
+    """A change comes while the disk has no room for its blob, and is checked just after that."""
+    leader = place.nodes[place.leader()]
+    commits, saver = leader.store.commits, leader.store.replica.driver.saver
+    client, blob = await place.client(), os.urandom(5000)
+    refused, waiting = without_room(leader, monkeypatch), list[object]()
+    told = saver._told_idle
+
+    def check() -> None:
+        while waiting:
+            waiting.pop()()  # type: ignore[operator]
+        told()
+
+    monkeypatch.setattr(commits._checks, "run", waiting.append)
+    monkeypatch.setattr(saver, "_told_idle", check)
+    with pytest.raises(Fault):
+        await client.commit_with(FILE, blob)
+    assert refused
+    return digest_of(blob)
+
+
+@in_loop
+async def test_a_change_whose_blob_found_no_room_before_it_was_checked_is_refused(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as place:
+        await until(lambda: place.voters() == 3)
+        with monkeypatch.context() as patch:
+            digest = await commit_that_is_checked_late(place, patch)
+        client = await place.client("phone")
+        assert await client.version(FILE) == 0
+        for node in place.nodes.values():
+            assert digest not in owned(node)
+
+
+@in_loop
+async def test_a_blob_that_a_disk_lost_before_its_entry_was_applied_again_is_fetched(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        client, blob = await place.client(), os.urandom(50_000)
+        await client.write(FILE, blob=blob)
+        await place.settled()
+        name, digest = next(n for n in place.nodes if n != place.leader()), digest_of(blob)
+        node = place.nodes[name]
+        node.disk.delete_blobs([digest])
+        node.disk.sync()
+        await pull_the_plug(place, name)
+        node = await place.start(name)
+        await place.settled()
+        assert node.disk.missing([digest]) or named_and_not_there(node) == []
+        await until(lambda: digest in owned(node), 10)
+        await until(lambda: not node.disk.missing([digest]), 30)
+        assert bytes(node.disk.read_blob(digest, verify=True)) == blob
+
+
+@in_loop
+async def test_only_who_has_applied_the_entry_says_that_its_blob_is_gone(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        replica = place.nodes["pi-1"].store.replica
+        unknown, applied = digest_of(b"unknown"), replica.driver.applied
+        answer = await replica.reader.serve_node(NeedBlobs((unknown,), (applied + 1,)))
+        assert answer.lengths == (0,)
+        answer = await replica.reader.serve_node(NeedBlobs((unknown,), (applied,)))
+        assert answer.lengths == (-1,)
+
+
+@in_loop
+async def test_a_name_goes_only_when_no_node_has_its_blob(tmp_path: File) -> None:
+    async with world(tmp_path) as place:
+        client, blob = await place.client(), os.urandom(50_000)
+        await client.write(FILE, blob=blob)
+        await place.settled()
+        digest = digest_of(blob)
+        one, two = (node for name, node in place.nodes.items() if name != place.leader())
+        place.nodes[place.leader()].store.replica.tree.owners.release([digest])
+        place.nodes[place.leader()].disk.delete_blobs([digest])  # it says that the blob is gone
+        one.disk.delete_blobs([digest])
+        one.store.replica.staging.forget([digest])
+        one.store.chores.backfill.met([digest])
+        await until(lambda: not one.disk.missing([digest]), 30)  # from the other one
+        assert digest in owned(one)
+        for node in (one, two):
+            node.disk.delete_blobs([digest])
+            node.store.replica.staging.forget([digest])
+        one.store.chores.backfill.met([digest])
+        await until(lambda: digest not in owned(one), 30)
+        assert one.store.chores.backfill.missing == 0
