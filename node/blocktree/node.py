@@ -190,7 +190,8 @@ class Node:
         try:
             await joining.run(self.folder.ticket())
         except Fault as fault:
-            if fault.kind is Kind.DENIED and self.folder.ticket() is None:  # it belonged before
+            belonged = self.folder.ticket() is None or self.disk.log.last_index > 0
+            if fault.kind is Kind.DENIED and belonged:
                 fault = removed(self.path, fault.what)
             log.error("the tree does not want this node: %s", fault)  # noqa: TRY400 - said in full
             self.store.broken(fault)

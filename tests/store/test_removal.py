@@ -1,5 +1,6 @@
 """Members that are removed: they leave the group first, then everybody refuses them, at once."""
 
+import dataclasses
 from pathlib import Path as File
 
 import pytest
@@ -10,7 +11,9 @@ from blocktree.link import Links, Side
 from blocktree.names import FileId
 from blocktree.node import Node
 from blocktree.store import messages as m
-from store.world import Client, World, in_loop, until, world
+from blocktree.store.folder import NodeFolder
+from store.test_sweep import pull_the_plug
+from store.world import Client, World, free_port, in_loop, until, world
 
 
 class Owner(Client):
@@ -96,6 +99,24 @@ async def test_a_dead_node_is_removed_and_its_path_given_anew(tmp_path: File) ->
             await owner.ask(m.Remove(principal), m.Removed)
         assert mistaken.value.kind is Kind.CONFLICT
         assert place.voters() == 3
+
+
+@in_loop
+async def test_a_node_that_was_removed_before_its_first_checkpoint_is_told_so(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        owner = await owner_of(place)
+        gone = next(name for name in place.nodes if name != place.leader())
+        principal = place.nodes[gone].credential.principal
+        await pull_the_plug(place, gone)  # what it knew of the tree is in its log alone
+        await owner.ask(m.Remove(principal), m.Removed)
+        folder = NodeFolder(tmp_path / gone)
+        doors = [address for path in place.paths[:2] for address in place.where(path)]
+        doors = [*doors, f"127.0.0.1:{free_port()}"]  # the last one is nobody's
+        folder.save_settings(dataclasses.replace(folder.settings(), seeds=tuple(doors)))
+        node = await place.start(gone)
+        assert "removed from the tree" in await hears(node)
 
 
 @in_loop

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.2
 _PAUSE_MAX_SECONDS = 10.0
 _FOUNDING_PAUSE_SECONDS = 0.05
-_FINAL = (Kind.SPENT, Kind.EXPIRED, Kind.EXISTS, Kind.DENIED, Kind.WRONG_TREE)
+_OF_THE_TREE = (Kind.SPENT, Kind.EXPIRED, Kind.EXISTS, Kind.DENIED)  # what a member says
+_FINAL = (*_OF_THE_TREE, Kind.WRONG_TREE)
 
 
 class Joining:
@@ -103,7 +104,8 @@ class Joining:
                 to, link = await self._open(text)
                 joined = await runtime.ask(to, message, Joined, via=link)
             except Fault as cause:
-                fault = cause
+                if fault.kind not in _OF_THE_TREE:  # which nobody else can undo
+                    fault = cause
             else:
                 self._learn(joined)
                 return
