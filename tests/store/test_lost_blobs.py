@@ -1,5 +1,6 @@
 """A blob that finds no room is named by no entry; one that a disk has lost is fetched again."""
 
+import asyncio
 import os
 from pathlib import Path as File
 
@@ -140,3 +141,40 @@ async def test_a_name_goes_only_when_no_node_has_its_blob(tmp_path: File) -> Non
         one.store.chores.backfill.met([digest])
         await until(lambda: digest not in owned(one), 30)
         assert one.store.chores.backfill.missing == 0
+
+
+@in_loop
+async def test_a_blob_that_is_lost_everywhere_keeps_no_node_from_joining(tmp_path: File) -> None:
+    async with world(tmp_path, 1) as place:
+        client, blob = await place.client(), os.urandom(50_000)
+        signed = await client.write(FILE, blob=blob)
+        place.nodes["pi-1"].disk.delete_blobs([digest_of(blob)])
+        late = await place.add("pi-2")
+        await until(lambda: place.voters() == 2, 30)
+        await place.settled()
+        assert named_and_not_there(late) == [digest_of(blob)]
+        await until(lambda: late.store.chores.backfill.missing == 1)  # it says so
+        await client.write(FILE, signed, blob=os.urandom(50_000))
+
+
+@in_loop
+async def test_an_entry_waits_for_its_blob_while_a_node_that_may_have_it_is_away(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        client, blob = await place.client(), os.urandom(50_000)
+        await client.write(FILE, blob=blob)
+        await place.settled()
+        leader = place.leader()
+        away, other = (name for name in place.nodes if name != leader)
+        await place.crash(away)
+        for name in (leader, other):
+            place.nodes[name].disk.delete_blobs([digest_of(blob)])
+        late = await place.add("pi-4")
+        held = late.store.replica.arrivals
+        await until(lambda: held.held)
+        await asyncio.sleep(3)
+        assert digest_of(blob) not in owned(late)
+        await place.start(away)
+        await until(lambda: not late.disk.missing([digest_of(blob)]), 30)
+        assert digest_of(blob) in owned(late)

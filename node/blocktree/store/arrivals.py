@@ -9,18 +9,22 @@ Invariants
 - A sender's line is at most `LINE_MESSAGES_MAX` messages and `LINE_BYTES_MAX` bytes; what does not
   fit is dropped and the leader sends it again.
 - Before an entry reaches the core, its blobs are pinned.
+
+One exception: a blob that nobody has any more must not keep new nodes out for ever. If all others
+have said so, again and again, an entry that is committed already is let in without it; it is named,
+and looked for from then on (`backfill`).
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from blocktree.fault import Fault
 from blocktree.names import Digest, Path
 from blocktree.raft import Append, Entry, Message, NodeId
-from blocktree.store.blobs import BlobFetcher
+from blocktree.store.blobs import BlobFetcher, Fetched
 from blocktree.store.staging import Staging
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,7 @@ LINE_BYTES_MAX = 32 << 20
 _FORWARDED_SECONDS = 0.2  # a blob the leader has forwarded is here within this
 _RETRY_SECONDS = 0.2
 _TRIES_MAX = 25
+_LOST_TRIES = 5  # one who fetches it himself has it by then
 
 
 @dataclass(slots=True)
@@ -114,7 +119,7 @@ class Arrivals:
         try:
             while line.queue:
                 held = line.queue[0]
-                if not await self._complete(line.sender, held.blobs):
+                if not await self._complete(line.sender, held):
                     log.warning("entries dropped: nobody has their blobs just now")
                     return
                 line.queue.popleft()
@@ -123,8 +128,9 @@ class Arrivals:
         finally:
             del self._lines[line.sender]
 
-    async def _complete(self, sender: NodeId, blobs: Mapping[Digest, int]) -> bool:
+    async def _complete(self, sender: NodeId, held: _Held) -> bool:
         """Get the blobs here: wait for the forwarded ones, then ask for them."""
+        blobs, lost = held.blobs, 0
         missing = self._staging.missing(blobs)
         if missing:
             missing = await self._staging.arrive(missing, _FORWARDED_SECONDS)
@@ -136,9 +142,14 @@ class Arrivals:
                 fetched = await self._fetcher.fetch(wanted, self._sources(sender))
             except Fault as fault:
                 log.warning("blobs of an entry: %s", fault)
-            else:
-                self._staging.told_gone(fetched.gone)
-                missing = fetched.left
+                fetched = Fetched(missing, silent=True)
+            self._staging.told_gone(fetched.gone)
+            missing = fetched.left
+            decided = all(blobs[digest] <= held.message.commit for digest in missing)
+            lost = lost + 1 if missing and decided and not fetched.silent else 0
+            if lost == _LOST_TRIES:
+                log.error("%d blobs of decided entries are on no node", len(missing))
+                return True
             if missing:
                 await asyncio.sleep(_RETRY_SECONDS)
         return not missing

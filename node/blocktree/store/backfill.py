@@ -33,6 +33,7 @@ class Backfill:
         replica.reader.unreadable = self.met
         replica.lacks = self.lacks
         self.damaged: set[Digest] = set()
+        self._asked: set[Digest] = set()  # for the last time
 
     def met(self, digests: Sequence[Digest]) -> None:
         """Somebody needs blobs that were not read here: fetch them soon, if they have to be here.
@@ -66,7 +67,9 @@ class Backfill:
             tree.overlay.delete(BACKFILL_KEY)
         if self.damaged:
             tried = set(self.damaged)
-            log.warning("%d blobs are damaged, or not here: asking the others", len(tried))
+            if tried - self._asked:
+                log.warning("%d blobs are damaged, or not here: asking the others", len(tried))
+            self._asked = tried
             self.damaged -= tried.difference(await self._fetch(sorted(tried)))
 
     async def mend(self, digests: Sequence[Digest]) -> list[Digest]:

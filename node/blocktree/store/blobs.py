@@ -145,10 +145,14 @@ class BlobReader:
 
 @dataclass(slots=True)
 class Fetched:
-    """What is still missing: what nobody had, and what somebody said is gone for good."""
+    """What is still missing: what nobody had, and what somebody said is gone for good.
+
+    `silent`: somebody did not answer who may have it.
+    """
 
     left: list[Digest]
     gone: list[Digest] = field(default_factory=list)
+    silent: bool = False
 
 
 class BlobFetcher:
@@ -172,6 +176,7 @@ class BlobFetcher:
                 some = await self._fetch_from(node, fetched.left, wanted)
             except Fault as fault:
                 log.info("no blobs from %s: %s", node, fault)
+                fetched.silent = True
                 continue
             fetched.left = some.left
             fetched.gone += some.gone

@@ -1,7 +1,8 @@
 """Who belongs, and who of them keeps this domain: joining, and the group following the members.
 
 A node that joined becomes a learner at once and a voter when its log and its blobs are complete, up
-to `VOTERS_MAX`. One step at a time, by the leader.
+to `VOTERS_MAX`; it may lack as many blobs as the leader does, for those may be nowhere. One step at
+a time, by the leader.
 
 A node that is removed leaves the group *before* its belonging is withdrawn: who does not belong is
 refused by every link at once, and a voter that nobody may hear could leave the others without a
@@ -164,10 +165,16 @@ class MemberDesk:
 
 
 class GroupKeeper:
-    """Lets the group follow the members, one step at a time, while this node leads."""
+    """Lets the group follow the members, one step at a time, while this node leads.
 
-    def __init__(self, replica: Replica) -> None:
+    Args:
+        replica: its copy of the tree.
+        lacking: how many blobs this node is looking for.
+    """
+
+    def __init__(self, replica: Replica, lacking: Callable[[], int]) -> None:
         self._replica = replica
+        self._lacking = lacking
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._leaving: Counter[NodeId] = Counter()
@@ -277,4 +284,4 @@ class GroupKeeper:
             Address(path, STORE_ACTOR), GetStatus(), Status, timeout=_STATUS_SECONDS
         )
         near = status.applied and status.applied + _GAP_MAX >= driver.raft.commit
-        return bool(near) and status.missing == 0
+        return bool(near) and 0 <= status.missing <= max(0, self._lacking())

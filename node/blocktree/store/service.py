@@ -55,7 +55,7 @@ class SectorStore:
             self.replica.driver, self.replica.tree, runtime, self.leading, host.clock
         )
         self.sessions = Sessions(self.replica.driver, self.leading, host.clock)
-        self.keeper = GroupKeeper(self.replica)
+        self.keeper = GroupKeeper(self.replica, lambda: self.chores.backfill.missing)
         self.members = MemberDesk(myself, self.replica, self.commits, self.keeper)
         self.steward = Steward(self.replica, self.commits, self.leading)
         self.replica.tree.roster.me = myself.principal
