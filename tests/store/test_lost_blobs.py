@@ -2,15 +2,20 @@
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as File
 
 import pytest
 
 from blocktree.disk import Batch
 from blocktree.fault import Fault, Kind
-from blocktree.names import Digest, FileId, digest_of
+from blocktree.names import Digest, FileId, Path, digest_of
 from blocktree.node import Node
+from blocktree.store.backfill import Backfill
 from blocktree.store.between import NeedBlobs
+from blocktree.store.blobs import Fetched
+from blocktree.store.owners import BACKFILL_KEY
 from store.test_sweep import named_and_not_there, owned, pull_the_plug
 from store.world import World, in_loop, until, world
 
@@ -179,3 +184,49 @@ async def test_an_entry_waits_for_its_blob_while_a_node_that_may_have_it_is_away
         await place.start(away)
         await until(lambda: digest_of(blob) in owned(late), 30)
         assert late.disk.missing([digest_of(blob)]) == []
+
+
+@in_loop
+async def test_what_nobody_has_is_asked_for_less_and_less_often_and_news_at_once(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, 2) as place:
+        blob = await a_sector(place)
+        node = place.nodes["pi-1"]
+        for each in place.nodes.values():
+            each.disk.delete_blobs([digest_of(blob)])
+        replica, now = node.store.replica, [1000.0]
+        backfill, fetch = Backfill(replica), replica.fetcher.fetch
+        asked = list[float]()
+
+        async def counted(wanted: Mapping[Digest, int], nodes: Sequence[Path]) -> Fetched:
+            asked.append(now[0])
+            return await fetch(wanted, nodes)
+
+        await node.store.chores.stop()
+        monkeypatch.setattr(replica.fetcher, "fetch", counted)
+        monkeypatch.setattr(replica, "host", replace(replica.host, clock=lambda: now[0]))
+        backfill.met([digest_of(blob)])
+        for _ in range(100):
+            await backfill.run()
+            now[0] += 1
+        assert asked == [1000, 1002, 1006, 1014, 1030, 1060, 1090]
+        backfill.lacks([digest_of(b"something else")])
+        await backfill.run()
+        assert asked[-1] == now[0]
+
+
+@in_loop
+async def test_after_a_snapshot_a_blob_that_is_lost_everywhere_is_the_only_one_missing(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path, 2) as place:
+        blob = await a_sector(place)
+        for each in place.nodes.values():
+            each.disk.delete_blobs([digest_of(blob)])
+        replica = place.nodes["pi-1"].store.replica
+        replica.tree.overlay.put(BACKFILL_KEY, b"1")
+        backfill = Backfill(replica)
+        assert backfill.missing == -1
+        await backfill.run()
+        assert (backfill.missing, backfill.damaged) == (1, {digest_of(blob)})
