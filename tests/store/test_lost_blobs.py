@@ -152,6 +152,27 @@ async def test_a_name_goes_only_when_no_node_has_its_blob(tmp_path: File) -> Non
 
 
 @in_loop
+async def test_while_a_node_does_not_answer_one_that_calls_a_blob_gone_is_not_enough(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        digest = digest_of(await a_sector(place))
+        leader = place.nodes[place.leader()]
+        one, away = (name for name in place.nodes if name != place.leader())
+        await place.crash(away)
+        leader.store.replica.tree.owners.release([digest])
+        node = place.nodes[one]
+        for each in (leader, node):
+            each.disk.delete_blobs([digest])
+        node.store.replica.staging.forget([digest])
+        node.store.chores.backfill.met([digest])
+        await node.store.chores.backfill.run()
+        assert digest in owned(node)
+        await place.start(away)
+        await until(lambda: not node.disk.missing([digest]), 30)
+
+
+@in_loop
 async def test_a_blob_that_is_lost_everywhere_keeps_no_node_from_joining(tmp_path: File) -> None:
     async with world(tmp_path, 1) as place:
         client, blob = await place.client(), os.urandom(50_000)

@@ -4,13 +4,15 @@ The rows of `owners` name every blob of the domain. A note in the table keeps th
 forgotten over a restart. Bounded: a few hundred blobs at a time, and it pauses between rounds.
 
 Who applies old entries again after a restart names blobs that all have swept since. So a row goes
-when no node has its blob, and one that had applied as much as this node says that nothing needs it.
+when no node has its blob, and one that had applied as much as this node says that nothing needs it;
+two have to say so while somebody does not answer.
 
 What nobody has is asked for again and again, less and less often; and at once when something else
 is found missing.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -124,7 +126,7 @@ class Backfill:
             return Fetched([])
         replica.staging.forget(missing)
         before = {digest: owners.of(digest) for digest in missing}
-        index, left, gone = replica.driver.applied, missing, set[Digest]()
+        index, left, gone = replica.driver.applied, missing, Counter[Digest]()
         nodes = replica.paths_from(replica.driver.raft.leader)
         silent = not nodes
         for node in nodes:
@@ -134,5 +136,6 @@ class Backfill:
             left = fetched.left + fetched.gone
         absent = set(left)
         replica.staging.adopt([digest for digest in missing if digest not in absent])
-        owners.release(d for d in absent & gone if owners.of(d) == before[d])
+        sure = 2 if silent else 1  # who does not answer may have what one takes for gone
+        owners.release(d for d in absent if gone[d] >= sure and owners.of(d) == before[d])
         return Fetched([d for d in left if replica.tree.is_needed(d)], silent=silent)
