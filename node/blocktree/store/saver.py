@@ -17,7 +17,7 @@ node stops.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from blocktree.disk import Batch, Disk
@@ -34,7 +34,7 @@ _PIECE_BYTES = 4 << 20  # of a stream: more is not written in one job, nor left 
 _BESIDE_BYTES_MAX = 1 << 20  # of blobs beside entries that do not name them
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Blobs:
     blobs: Sequence[tuple[Digest, Buffer]]
     size: int
@@ -50,7 +50,6 @@ class _Job:
     readies: list[Ready]
     kept: list[Digest]
     refused: list[tuple[_Blobs, Fault]] = field(default_factory=list)
-    held: list[_Blobs] = field(default_factory=list)  # no room, and an entry names them
     short: bool = False  # the entries found no room, or must not get ahead of blobs
     seconds: float = 0.0  # that the sync took
 
@@ -233,15 +232,15 @@ class Saver:
             self._told_idle()
 
     def _hold(self, job: _Job) -> None:
-        """Refused blobs that an entry names, by now, are tried again before all others."""
+        """Refused blobs that an entry names, by now, are tried again before all others.
+
+        The entries of this job name none of them, or are not written.
+        """
         late = [item for item, fault in job.refused if fault.kind is Kind.NO_SPACE]
-        job.held += [item for item in late if self._is_named(item)]
-        if not job.held:
-            return
-        job.short = True
-        held = {id(item) for item in job.held}
-        job.blobs = [item for item in job.blobs if id(item) not in held]
-        self._blobs = job.held + self._blobs
+        held = [item for item in late if self._is_named(item)]
+        if held:
+            job.blobs = [item for item in job.blobs if item not in held]
+            self._blobs = held + self._blobs
 
     def _is_named(self, item: _Blobs) -> bool:
         return any(self._named(digest) for digest, _ in item.blobs)
@@ -317,15 +316,15 @@ def _grouped(items: Sequence[_Blobs]) -> list[list[_Blobs]]:
     return groups
 
 
-def _batches(disk: Disk, readies: Sequence[Ready]) -> "Sequence[Batch]":
-    """The fewest appends for these Readies; restores are carried out on the way.
+def _batches(disk: Disk, readies: list[Ready]) -> "Sequence[Batch]":
+    """The fewest appends for these Readies; restores are carried out on the way, once.
 
     Joining is sound because nothing is acknowledged before the sync that follows all of them.
     """
     batches: list[Batch] = []
     hard_state: HardState | None = None
     entries: list[Entry] = []
-    for ready in readies:
+    for at, ready in enumerate(readies):
         gap = entries and ready.entries and ready.entries[0].index != entries[-1].index + 1
         if gap or ready.restore is not None:
             batches.append(Batch(hard_state=hard_state, entries=entries))
@@ -335,6 +334,7 @@ def _batches(disk: Disk, readies: Sequence[Ready]) -> "Sequence[Batch]":
                 disk.append(batch)
             batches = []
             disk.finish_restore(ready.restore)
+            readies[at] = replace(ready, restore=None)  # what follows may find no room
         hard_state = ready.hard_state or hard_state
         entries.extend(ready.entries)
     if hard_state is not None or entries:
