@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 from blocktree.fault import Kind
 from blocktree.files.service import Filesystem
@@ -234,5 +237,92 @@ def test_a_large_file_on_its_way_holds_up_no_other_name_of_its_directory() -> No
         arrived.set()
         await large
         assert await get(two, (await two.lookup(ROOT_INO, b"large")).ino) == content
+
+    run(scene)
+
+
+async def opened_twice(
+    one: Filesystem, two: Filesystem, content: bytes
+) -> tuple[int, Callable[[Filesystem, int, bytes], Awaitable[None]]]:
+    """A file that both have open and have read, and what writes to it."""
+    ino = await put(one, b"f", content)
+    await two.lookup(ROOT_INO, b"f")
+    handles = {each: await each.open(ino, RW) for each in (one, two)}
+    for each, handle in handles.items():
+        assert bytes(await each.read(handle, 0, len(content))) == content
+
+    async def write(volume: Filesystem, offset: int, data: bytes) -> None:
+        await volume.write(handles[volume], offset, data)
+        if data.endswith(b"!"):
+            await volume.flush(handles[volume])
+
+    return ino, write
+
+
+def test_bytes_of_one_sector_that_do_not_overlap_are_both_kept() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        for size in (300, 100_000, 300_000):  # in the header, in sectors
+            ino, write = await opened_twice(one, two, bytes(size))
+            await write(one, 100, b"first")
+            await write(two, 200, b"second!")
+            await write(one, 10, b"third!")
+            expected = bytearray(size)
+            expected[10:16], expected[100:105], expected[200:207] = b"third!", b"first", b"second!"
+            assert await get(one, ino) == await get(two, ino) == expected
+            await one.unlink(ROOT_INO, b"f")
+
+    run(scene)
+
+
+def test_two_that_append_to_one_sector_keep_what_they_do_not_write() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        ino, write = await opened_twice(one, two, b"0" * 3000)
+        await write(one, 3000, b"1" * 100)
+        await write(two, 3200, b"2" * 99 + b"!")
+        await write(one, 3100, b"3" * 99 + b"!")
+        expected = b"0" * 3000 + b"1" * 100 + b"3" * 99 + b"!" + b"2" * 99 + b"!"
+        assert await get(one, ino) == await get(two, ino) == expected
+
+    run(scene)
+
+
+def test_what_was_cut_off_does_not_come_back_with_what_another_wrote() -> None:
+    async def scene(_: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        ino, write = await opened_twice(one, two, b"0" * 5000)
+        await one.setattr(ino, Changes(size=4000))
+        await write(one, 0, b"1")
+        await write(two, 4500, b"2!")
+        await write(one, 1, b"3!")
+        assert (await get(two, ino))[:4000] == b"13!" + b"0" * 3997
+
+    run(scene)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_of_two_writers_keeps_its_own_records(seed: int) -> None:
+    """A file of records, and nobody locks: one writes the even ones, the other the odd ones."""
+
+    async def scene(store: MemoryStore, one: Filesystem, two: Filesystem) -> None:
+        dice = random.Random(seed)
+        unit, count = dice.choice(((7, 200), (1000, 150), (5000, 60), (40_000, 20)))
+        expected = bytearray(unit * count)
+        ino, _ = await opened_twice(one, two, bytes(expected))
+
+        async def work(volume: Filesystem, own: int) -> None:
+            handle = await volume.open(ino, RW)
+            for turn in range(40):
+                at = unit * dice.randrange(own, count, 2)
+                data = bytes([65 + turn]) * unit
+                expected[at : at + unit] = data
+                await volume.write(handle, at, data)
+                if dice.random() < 0.3:
+                    await volume.flush(handle)
+                if dice.random() < 0.1:
+                    await volume.read(handle, 0, unit * count)
+            await volume.flush(handle)
+            await volume.release(handle)
+
+        await asyncio.gather(work(one, 0), work(two, 1))
+        assert await get(one, ino) == await get(two, ino) == expected
 
     run(scene)

@@ -8,56 +8,26 @@ Invariants
 - `dirty` and `sent` have no index in common, and none at or past the end of the file.
 - No content reaches past `size`; so growing the file shows zeros.
 - A buffer in `sent` or in the cache is never written to; one in `dirty` belongs to it alone.
+- What others commit shows in all bytes that were not written here, when this client commits: their
+  sectors are put under the `edits` of those that are `stale`.
 - `budget` counts exactly the bytes in `dirty` and `sent`; it is the volume's until the file is
   removed, so that what cannot be committed never keeps other writers waiting.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from blocktree.files.cache import Held
-from blocktree.files.fetch import Fetcher
-from blocktree.files.tree import SealedTree, Trees
-from blocktree.files.upload import BATCH_BYTES, Batch, Budget, Sent, Uploads
+from blocktree.files.edits import WHOLE, Edits
+from blocktree.files.engine import Engine
+from blocktree.files.tree import SealedTree
+from blocktree.files.upload import BATCH_BYTES, Batch, Sent
+from blocktree.files.version import Frozen, Version
 from blocktree.names import Buffer, Digest, Path
 from blocktree.sectors.header import INLINE_MAX, Header
 from blocktree.sectors.inline import open_inline
 from blocktree.sectors.pages import Tree
 from blocktree.sectors.sector import SectorCipher
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What all files of a volume share."""
-
-    fetcher: Fetcher
-    trees: Trees
-    uploads: Uploads
-    budget: Budget
-    leftovers: Budget  # of removed files that are still open: nothing commits them
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The committed content that this client builds on."""
-
-    tree: Tree = field(default_factory=Tree)
-    size: int = 0
-    inline: bytes = b""  # opened
-
-
-@dataclass(slots=True)
-class Frozen:
-    """The state of a content that one commit carries."""
-
-    size: int
-    keep: int
-    trim: int | None
-    grown: int
-    inline: bytes | None = None  # the whole content, if it goes into the header
-    dirty: Buffer | None = None  # the dirty first sector that `inline` covers
-    sent: dict[int, Sent] = field(default_factory=dict)
 
 
 class Content:
@@ -77,6 +47,8 @@ class Content:
         self.flight: Frozen | None = None  # what a commit under way carries
         self.dirty: dict[int, Buffer] = {}
         self.sent: dict[int, Sent] = {}
+        self.edits: dict[int, Edits] = {}  # of dirty and sent sectors, since the last freeze
+        self.stale: set[int] = set()  # such sectors that an older base shows through
         self.lock = asyncio.Lock()
 
     # versions
@@ -102,7 +74,10 @@ class Content:
         if not self.changed:  # it may have grown to the size that it had
             self.grown = 0
         trim, grown = self._pending()
+        before = self.base
         self._build_on(header, cipher, trim)
+        if self.base != before:
+            self.stale.update(self.dirty, self.sent)
         if trim is None:
             self.size = max(header.size, grown)
 
@@ -112,6 +87,7 @@ class Content:
         Sectors that are not sealed yet begin to be, in batches; all but the last are put ahead.
         The caller holds `lock`.
         """
+        await self._renew()
         frozen = Frozen(self.size, self.keep, self.trim, self.grown)
         if self.size <= INLINE_MAX:
             content = bytes(await self.read(0, self.size))
@@ -122,11 +98,13 @@ class Content:
         else:
             if self.base.inline and self.keep and 0 not in self.dirty and 0 not in self.sent:
                 self._set_dirty(0, memoryview(self.base.inline))
+                self.edits[0] = Edits()
             indexes, each = list(self.dirty), self.per_batch
             ahead = max(len(indexes) - 1, 0) // each * each
             self.send(indexes[:ahead], put=True)
             self.send(indexes[ahead:], put=False)  # these may ride along with the commit
         frozen.sent = dict(self.sent)
+        frozen.edits, self.edits = self.edits, {}
         self.trim, self.grown, self.flight = None, 0, frozen
         return frozen
 
@@ -143,7 +121,26 @@ class Content:
     def thaw(self) -> None:
         """What was frozen was not committed: it is still to be."""
         self.trim, self.grown = self._pending()
-        self.flight = None
+        frozen, self.flight = self.flight, None
+        if frozen is not None:
+            for index, edits in frozen.edits.items():
+                if index in self.dirty or index in self.sent:
+                    later, self.edits[index] = self.edits.get(index), edits
+                    if later is not None:
+                        edits.join(later)
+
+    async def _renew(self) -> None:
+        """Put what was written here on the newest version of what was not."""
+        while self.stale:
+            index, base = min(self.stale), self.base
+            edits, here = self.edits.get(index, WHOLE), self._written(index)
+            if here is not None and not edits.whole:
+                under = await self._committed(index)
+                if self.base is not base:
+                    continue
+                most = self.size - index * self.sector_size
+                self._set_dirty(index, memoryview(edits.onto(under, here))[:most])
+            self.stale.discard(index)
 
     def _pending(self) -> tuple[int | None, int]:
         """Trim and growth since the base, with what a commit under way carries."""
@@ -187,10 +184,7 @@ class Content:
         if far:
             answers = await self._want(far[0], far[-1] + 1, set(far))
             for index, answer in answers.items():
-                if isinstance(answer, asyncio.Future):
-                    fetched[index] = (await asyncio.shield(answer)).content
-                else:
-                    fetched[index] = answer
+                fetched[index] = await _arrived(answer)
         contents: list[Buffer] = []
         for index in range(first, stop):
             here = self._here(index)
@@ -216,12 +210,27 @@ class Content:
 
     def _here(self, index: int) -> Buffer | None:
         """The content of a sector, if it is at hand; None if it has to be looked for."""
+        written = self._written(index)
+        return self._at_hand(index) if written is None else written
+
+    def _written(self, index: int) -> Buffer | None:
+        """What was written here and is not committed."""
         content = self.dirty.get(index)
         if content is not None:
             return content
         sent = self.sent.get(index)
-        if sent is not None:
-            return sent.content(self.engine.uploads.cache)
+        return None if sent is None else sent.content(self.engine.uploads.cache)
+
+    async def _committed(self, index: int) -> Buffer:
+        """A sector of the base, as far as that still shows."""
+        content = self._at_hand(index)
+        if content is None:
+            answers = await self._want(index, index + 1, {index})
+            content = self._clip(index, await _arrived(answers[index]))
+        return content
+
+    def _at_hand(self, index: int) -> Buffer | None:
+        """The same, if it need not be looked for."""
         if index >= self.keep:
             return b""
         if self.base.inline:
@@ -271,6 +280,10 @@ class Content:
                 self._patch(index, edges.get(index), start - begin, piece)
             else:
                 self._set_dirty(index, piece if len(piece) == unit else bytearray(piece))
+            if len(piece) == unit:
+                self.edits[index] = WHOLE
+            else:
+                self.edits.setdefault(index, Edits()).add(start - begin, stop - begin)
         self.size = max(self.size, end)
         self.grown = max(self.grown, end)
 
@@ -283,11 +296,13 @@ class Content:
                 content = (await self.sectors(edge, edge + 1))[0]
                 self._drop_sent(edge)
                 self._set_dirty(edge, bytearray(memoryview(content)[:rest]))
+                self.edits[edge] = WHOLE
             count = edge + (rest > 0)
             for index in [index for index in self.dirty if index >= count]:
                 self._drop_dirty(index)
             for index in [index for index in self.sent if index >= count]:
                 self._drop_sent(index)
+            self.edits = {index: edits for index, edits in self.edits.items() if index < count}
             self.keep = min(self.keep, count)
             self.trim = count if self.trim is None else min(self.trim, count)
             self.grown = min(self.grown, size)
@@ -326,6 +341,7 @@ class Content:
             self._drop_dirty(index)
         for index in list(self.sent):
             self._drop_sent(index)
+        self.edits.clear()
 
     def _partial(self, index: int, offset: int, end: int) -> bool:
         """Whether a write leaves some of what the sector shows now."""
@@ -360,6 +376,10 @@ class Content:
         sent = self.sent.pop(index, None)
         if sent is not None:
             self.budget.take(-sent.size)
+
+
+async def _arrived(answer: "Buffer | asyncio.Future[Held]") -> Buffer:
+    return (await asyncio.shield(answer)).content if isinstance(answer, asyncio.Future) else answer
 
 
 def _piece(content: Buffer, start: int, stop: int) -> Buffer:

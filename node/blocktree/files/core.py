@@ -9,8 +9,8 @@ from typing import TypeVar
 from blocktree.fault import Fault, Kind
 from blocktree.files.client import SectorService
 from blocktree.files.commit import Commits
-from blocktree.files.content import Engine
 from blocktree.files.directories import Directories
+from blocktree.files.engine import Engine
 from blocktree.files.headers import HeaderCache
 from blocktree.files.nodes import GONE, NodeTable
 from blocktree.files.opened import Opened

@@ -12,7 +12,7 @@ from typing import Any
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.commit import NewVersion
-from blocktree.files.content import Engine
+from blocktree.files.engine import Engine
 from blocktree.files.nodes import Node, Table
 from blocktree.files.opened import Opened
 from blocktree.files.tree import SealedTree

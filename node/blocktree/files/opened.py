@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from blocktree.caps import KeyRing, load_access, open_read_cap, open_ring
 from blocktree.fault import Fault, Kind
-from blocktree.files.content import Content, Engine
+from blocktree.files.content import Content
+from blocktree.files.engine import Engine
 from blocktree.files.headers import HeaderCache
 from blocktree.files.nodes import GONE, Node, Table, gone
 from blocktree.keys import Key

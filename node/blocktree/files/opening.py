@@ -10,9 +10,9 @@ from blocktree.actors import Runtime
 from blocktree.files.cache import CACHE_BYTES, SectorCache
 from blocktree.files.client import SectorService
 from blocktree.files.commit import Commits
-from blocktree.files.content import Engine
 from blocktree.files.core import Core
 from blocktree.files.directories import Directories
+from blocktree.files.engine import Engine
 from blocktree.files.fetch import Fetcher
 from blocktree.files.headers import HeaderCache
 from blocktree.files.joint import Joint

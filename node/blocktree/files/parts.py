@@ -12,10 +12,12 @@ from typing import Any
 
 from blocktree.fault import Fault, Kind
 from blocktree.files.commit import NewVersion
-from blocktree.files.content import Content, Engine, Frozen
+from blocktree.files.content import Content
+from blocktree.files.engine import Engine
 from blocktree.files.joint import Joint
 from blocktree.files.nodes import Node
 from blocktree.files.opened import Opened
+from blocktree.files.version import Frozen
 from blocktree.sectors.header import Header, SignedHeader
 from blocktree.sectors.inline import seal_inline
 from blocktree.sectors.sector import NONCE_BYTES
