@@ -29,6 +29,7 @@ from blocktree.raft import (
     core,
     election,
     membership,
+    passing,
     reads,
     replication,
     transfer,
@@ -459,13 +460,13 @@ def stands_without_a_pre_vote(patch: pytest.MonkeyPatch) -> None:
 
 @found_by("check_quorum_steps_down")
 def leads_on_alone(patch: pytest.MonkeyPatch) -> None:
-    tick = core._tick_leader
+    tick = passing._tick_leader
 
     def stubborn(s: State, lead: Lead) -> None:
         lead.alone = 0
         tick(s, lead)
 
-    patch.setattr(core, "_tick_leader", stubborn)
+    patch.setattr(passing, "_tick_leader", stubborn)
 
 
 @found_by("calm_group")

@@ -29,7 +29,9 @@ def test_the_same_seed_tells_the_same_story() -> None:
 
 
 def test_the_stories_are_eventful() -> None:
-    seen = {"restores": 0, "memberships applied": 0, "lease reads": 0, "quorum reads": 0}
+    seen = dict.fromkeys(
+        ("restores", "memberships applied", "lease reads", "quorum reads", "releases"), 0
+    )
     terms = 0
     for seed in range(100):
         trial = Trial(seed)

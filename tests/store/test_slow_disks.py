@@ -17,13 +17,14 @@ from store.world import World, in_loop, until, world
 SYNC_SECONDS = 0.4
 
 
-def slow_down(place: World) -> None:
-    for node in place.nodes.values():
-        disk = node.disk
+def slow_down(place: World, *names: str, seconds: float = SYNC_SECONDS) -> None:
+    """Let syncs take so long, on all nodes or on some."""
+    for name in names or place.nodes:
+        disk = place.nodes[name].disk
         sync = disk.sync
 
         def slowly(sync: object = sync) -> None:
-            time.sleep(SYNC_SECONDS)
+            time.sleep(seconds)
             sync()  # type: ignore[operator]
 
         disk.begin_sync = lambda: None
@@ -54,6 +55,30 @@ async def test_elections_wait_for_disks_that_take_400_ms(
         await ann.write(new_file())
         led = place.nodes[place.leader()].store.replica.driver.raft.term
         assert led <= terms + 4  # not again and again before votes could be saved
+
+
+@in_loop
+async def test_a_follower_with_a_quick_disk_takes_the_place_of_one_that_takes_10_ms(
+    tmp_path: File,
+) -> None:
+    async with world(tmp_path) as place:
+        await until(lambda: place.voters() == 3)
+        replica, ann = place.nodes[place.leader()].store.replica, await place.client()
+
+        def asked() -> str:
+            lead = replica.driver.raft._state.lead
+            assert lead is not None
+            (node,) = {*replica.driver.membership.voters} - lead.reserve - {replica.me}
+            return node
+
+        slow = asked()
+        (name,) = [n for n, each in place.nodes.items() if each.store.replica.me == slow]
+        slow_down(place, name, seconds=0.01)
+        for _ in range(200):
+            await ann.write(new_file())
+            if asked() != slow:
+                break
+        assert asked() != slow
 
 
 @in_loop

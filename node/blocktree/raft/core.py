@@ -4,11 +4,11 @@ This is the door; the parts are `election`, `replication`, `reads`, `transfer`, 
 docstring lists the invariants. Nothing here waits, reads a clock or touches a disk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from blocktree.fault import Fault, Kind
-from blocktree.raft import election, reads, replication, transfer
+from blocktree.raft import election, passing, reads, replication, reserve, transfer
 from blocktree.raft.gather import gather
 from blocktree.raft.log import Tail
 from blocktree.raft.membership import ChangeKind, History, changed
@@ -111,17 +111,7 @@ class Raft:
     @property
     def quiet_ticks(self) -> int:
         """How many ticks from now will do nothing but count, unless something else happens."""
-        state, config = self._state, self._state.config
-        lead = state.lead
-        if lead is None:
-            quiet = 0 if state.role is Role.PRE_CANDIDATE else state.timeout - state.elapsed - 1
-        elif lead.transfer:
-            quiet = 0
-        else:
-            quiet = lead.interval - lead.heartbeat - 1
-            if lead.rounds:
-                quiet = min(quiet, config.election_ticks_min - lead.alone)
-        return max(0, quiet)
+        return passing.quiet_ticks(self._state)
 
     @property
     def is_settled(self) -> bool:
@@ -141,6 +131,25 @@ class Raft:
         both is another one (`SPEC.md`, section "in doubt").
         """
         self._state.in_doubt = False
+
+    @property
+    def held_from(self) -> int:
+        """The first entry that is held back from somebody (see `release`); 0 for none."""
+        return reserve.held_from(self._state)
+
+    def release(self) -> None:
+        """Hold back no longer what was there at `held_from`: call it some milliseconds after that.
+
+        Without it, it takes up to two ticks.
+        """
+        self._stirred = True
+        if self._state.lead is not None:
+            reserve.release(self._state, self._state.lead)
+
+    def prefer(self, seconds: Mapping[NodeId, float]) -> None:
+        """Tell how soon followers answered of late: entries go first to those who are quick."""
+        if self._state.lead is not None:
+            reserve.prefer(self._state, self._state.lead, seconds)
 
     def matches(self) -> dict[NodeId, int]:
         """How far each other member's log is known to equal ours; empty unless leader."""
@@ -173,16 +182,7 @@ class Raft:
         arrived meanwhile is read before this process believes itself alone.
         """
         self._stirred = True
-        state = self._state
-        state.now += elapsed
-        if state.lead is not None:
-            _tick_leader(state, state.lead)
-            return
-        state.elapsed += 1
-        if state.elapsed >= state.timeout:
-            election.campaign(state)
-        elif state.role is Role.PRE_CANDIDATE:
-            election.ask_again(state)
+        passing.tick(self._state, elapsed)
 
     def campaign(self) -> None:
         """Try to become leader now, unless loyalty to a leader forbids it."""
@@ -190,8 +190,12 @@ class Raft:
         if self._state.lead is None:
             election.campaign(self._state)
 
-    def propose(self, payload: bytes) -> int:
+    def propose(self, payload: bytes, beside: int = 0) -> int:
         """Append a NORMAL entry to the leader's log; it may still be lost until it is applied.
+
+        Args:
+            payload: what it carries.
+            beside: how many bytes the driver sends along with it, outside of the log.
 
         Returns:
             Its index. It was committed if the entry applied there has the present `term`.
@@ -208,7 +212,7 @@ class Raft:
             raise Fault(Kind.BUSY, "too much waits to be committed")
         if transfer.closing(state):
             raise Fault(Kind.BUSY, "leadership is being handed over")
-        return replication.append(state, lead, EntryKind.NORMAL, payload)
+        return replication.append(state, lead, EntryKind.NORMAL, payload, beside)
 
     def read(self, request: int) -> None:
         """Ask for a linearizable read; `request` comes back in `Ready.reads` or `reads_failed`.
@@ -370,18 +374,6 @@ def _settle_term(state: State, sender: NodeId, message: Message) -> bool:
     state.enter(message.term)
     state.follow(NOBODY)
     return True
-
-
-def _tick_leader(state: State, lead: Lead) -> None:
-    lead.alone = lead.alone + 1 if lead.rounds else 0
-    if lead.alone > state.config.election_ticks_min:
-        state.follow(NOBODY)  # check-quorum: a leader nobody hears must not answer for the group
-        return
-    lead.calm += 1
-    lead.heartbeat += 1
-    if lead.heartbeat >= lead.interval:
-        reads.start_round(state, lead)
-    transfer.give_way(state)
 
 
 _RECEIVE: dict[type, Callable[[State, NodeId, Any], None]] = {

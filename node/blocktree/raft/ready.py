@@ -73,6 +73,7 @@ class Config:
     payload_bytes_max: int = 1 << 20
     tail_bytes_max: int = 8 << 20  # saved entries kept in memory for slow followers
     apply_bytes_max: int = 4 << 20  # handed out for applying at once
+    hold_bytes_max: int = 0  # held back from whom no quorum needs (`reserve`); 0: nothing is
     reads_max: int = 8192  # waiting for a quorum round; then BUSY
 
 

@@ -6,7 +6,7 @@ Thesis sections 3.5 and 3.6; the flow control (one probe, then many in flight) i
 from collections.abc import Sequence
 
 from blocktree.fault import Fault, Kind
-from blocktree.raft import reads
+from blocktree.raft import reads, reserve
 from blocktree.raft.log import UNKNOWN
 from blocktree.raft.membership import agreed
 from blocktree.raft.messages import (
@@ -54,13 +54,15 @@ def sync_members(state: State, lead: Lead) -> None:
         del lead.progress[gone]
     for node in sorted(members - lead.progress.keys()):
         lead.progress[node] = Progress(state.log.last_index + 1, nudge=True)
+    reserve.choose(state, lead)
 
 
-def append(state: State, lead: Lead, kind: EntryKind, payload: bytes) -> int:
-    """Put one entry of this term at the end of the leader's log."""
+def append(state: State, lead: Lead, kind: EntryKind, payload: bytes, beside: int = 0) -> int:
+    """Put one entry of this term at the end of the leader's log; so many bytes go beside it."""
     index = state.log.last_index + 1
     state.log.append(Entry(state.term, index, kind, payload))
     reads.stir(state, lead)
+    reserve.hold(state, lead, kind, len(payload) + beside)
     lead.uncommitted_bytes += len(payload)
     return index
 
@@ -231,13 +233,15 @@ def advance(state: State, lead: Lead) -> None:
 
 
 def replicate(state: State, lead: Lead) -> None:
-    """Called for every Ready: send each follower what it lacks, as far as the limits let it.
+    """Called for every Ready: send each follower what it lacks and may have by now.
 
     Followers at the same place get the same message object, so a driver can encode it once.
     """
     made: dict[int, Append] = {}
     for node, progress in lead.progress.items():
         if progress.next > state.log.last_index and not progress.nudge:
+            continue
+        if reserve.waits(lead, node, progress):
             continue
         while _send_next(state, lead, node, progress, made):
             pass

@@ -54,12 +54,19 @@ class Lead:
         "calm",
         "contact",
         "first_index",
+        "free",
         "heartbeat",
+        "held_bytes",
+        "held_since",
         "interval",
+        "late",
+        "open_until",
+        "order",
         "progress",
         "reads_confirmed",
         "reads_running",
         "reads_waiting",
+        "reserve",
         "round",
         "rounds",
         "snapshots",
@@ -85,6 +92,13 @@ class Lead:
         self.snapshots: list[NodeId] = []  # followers that need one, not yet told
         self.transfer: Transfer | None = None
         self.uncommitted_bytes = 0
+        self.order: list[NodeId] = []  # the other voters, those that get entries at once first
+        self.reserve: frozenset[NodeId] = frozenset()  # who gets them a little later (`reserve`)
+        self.free = first_index - 1  # entries up to here are held back from nobody
+        self.held_bytes = 0  # of those after it
+        self.held_since = 0  # the tick of the first of them
+        self.late = 0  # times in a row that the quorum had not committed them in time
+        self.open_until = 0  # the tick before which nothing is held back
 
 
 class State:

@@ -28,6 +28,7 @@ def start(state: State, to: NodeId) -> None:
         raise Fault(Kind.NOT_FOUND, "is not another voter", path=to)
     drained = lead.contact + state.config.election_ticks_min
     lead.transfer = Transfer(to, drained, drained + 2 * state.config.election_ticks_max)
+    lead.free = state.log.last_index  # it may be in reserve
     proceed(state)
 
 

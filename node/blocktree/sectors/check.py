@@ -84,7 +84,11 @@ def read_transaction(encoded: bytes, *, exact: bool = False) -> Checked:
     Raises:
         Fault: MALFORMED or TOO_LARGE, naming the file.
     """
-    transaction = decode(encoded, Transaction, exact=False)
+    return check_transaction(decode(encoded, Transaction, exact=False), exact=exact)
+
+
+def check_transaction(transaction: Transaction, *, exact: bool = False) -> Checked:
+    """As `read_transaction`, of one that is decoded already."""
     changes = transaction.changes
     if not 0 < len(changes) <= CHANGES_MAX:
         raise Fault(Kind.TOO_LARGE, f"a transaction of {len(changes)} changes")

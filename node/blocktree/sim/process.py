@@ -63,6 +63,7 @@ class Process:
         self._life = 0
         self._tick_length = TICK + world.dice.randint(-TICK // 50, TICK // 50)  # clocks drift 2 %
         self._lazy = world.chance(0.3)  # applies later, in its own time
+        self._timely = world.chance(0.7)  # has a clock for what is held back, beside its ticks
         network.attach(name, self.receive)
         self.start()
 
@@ -83,6 +84,7 @@ class Process:
         self._backlog: list[tuple[NodeId, Any]] = []
         self._sending: set[NodeId] = set()
         self._told = ""
+        self._held_from = 0
         self.stalled_since = None
         self.raft = self._new_core()
         first = int(self._world.dice.random() * self._tick_length)
@@ -201,6 +203,24 @@ class Process:
                     self._world.after(delay, self._apply_next, life)
                 else:
                     self._apply_next(life)
+        if raft is not None and life == self._life and self._timely:
+            self._plan_release(raft)
+
+    def _plan_release(self, raft: Raft) -> None:
+        if raft.held_from not in (0, self._held_from):
+            delay = int(self._world.dice.random() * 10 * MILLISECOND)
+            self._world.after(delay, self._release, self._life, raft.held_from)
+        self._held_from = raft.held_from
+
+    def _release(self, life: int, held_from: int) -> None:
+        raft = self.raft
+        if life == self._life and raft is not None and raft.held_from == held_from:
+            self._judge.seen["releases"] += 1
+            if self._world.chance(0.3):
+                raft.prefer({node: self._world.dice.random() for node in raft.membership.voters})
+            raft.release()
+            if self.stalled_since is None:
+                self._pump()
 
     def _send(self, to: NodeId, message: Any) -> None:
         self._network.send(self.name, to, message)

@@ -30,6 +30,7 @@ CONFIG = Config(
     tail_bytes_max=200,
     apply_bytes_max=80,
     reads_max=16,
+    hold_bytes_max=24,
 )
 CLIENTS = 4
 KEYS = 2

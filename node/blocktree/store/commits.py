@@ -264,7 +264,8 @@ class Commits:
             elif isinstance(outcome, Outcome):
                 answer.set_result(self._committed(change, outcome, checked))
 
-        self._propose(change.leadership, prepared, files, settle)
+        beside = len(change.message.body)
+        self._propose(change.leadership, prepared, files, settle, beside)
 
     def _propose(
         self,
@@ -272,11 +273,12 @@ class Commits:
         prepared: Prepared,
         files: tuple[FileId, ...],
         settle: Settle,
+        beside: int = 0,
     ) -> None:
         """From here on the fate of the entry ends the change of `files`, not who waits for it."""
         replica, payload = self._replica, encode(prepared.command)
         try:
-            index = replica.driver.propose(payload)
+            index = replica.driver.propose(payload, beside)
         except Fault as fault:
             if fault.kind is Kind.NOT_LEADER:
                 raise replica.not_leader() from None

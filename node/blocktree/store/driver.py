@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -30,7 +29,9 @@ from blocktree.raft import (
     Role,
     SnapshotMark,
 )
+from blocktree.store.delays import Delays
 from blocktree.store.doubt import NoLog
+from blocktree.store.holding import Holding
 from blocktree.store.host import Host
 from blocktree.store.saver import Saver
 
@@ -67,12 +68,6 @@ class Machine(Protocol):
         """The disk failed for good: stop the node."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Restored:
-    mark: SnapshotMark
-    number: int
-
-
 class Driver:
     """One group's core with its disk, its clock and its way out.
 
@@ -97,14 +92,15 @@ class Driver:
         self._worker = host.worker
         self.raft = self._new_core(saved, NoLog(saved.mark) if saved.in_doubt else disk.log)
         self.saver = Saver(host, machine.names, self._saved, self.kick, self._fail)
+        self._delays = Delays(lambda: self.raft, host.clock)
+        self._holding = Holding(lambda: self.raft, self._pump, self._loop.call_later)
         self.applied = disk.saved().mark.index
-        self._todo: deque[Entry | tuple[int, ...] | _Restored] = deque()
-        self._restoring: dict[int, _Restored] = {}
+        self._todo: deque[Entry | tuple[int, ...] | SnapshotMark] = deque()
+        self._restoring: dict[int, SnapshotMark] = {}
         self._restored_to = 0  # entries up to here are in the snapshot that is being installed
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._read_number = 0
-        self._pumping = False  # one is planned
-        self._gathering = False
+        self._gathering = self._pumping = False  # that one is planned
         self._seen: tuple[int, Role, NodeId] = (-1, Role.FOLLOWER, NodeId(""))
         self._ticked = host.clock()
         self._planned_ticks = 1  # that the timer waits for, from when
@@ -127,6 +123,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self.saver.stop()
+        self._holding.stop()
         self._release_reads(tuple(self._reads), Fault(Kind.STOPPED, "the node is stopping"))
 
     def begin_anew(self) -> None:
@@ -151,6 +148,7 @@ class Driver:
         """A message from a peer."""
         self._count_ticks()
         self.raft.receive(sender, message)
+        self._delays.heard(sender, message)
         self.kick()
 
     def forgot(self, fault: Fault) -> None:
@@ -171,13 +169,13 @@ class Driver:
         self._gathering = False
         self._pump()
 
-    def propose(self, payload: bytes) -> int:
-        """Append an entry; its index. Fault NOT_LEADER, BUSY or TOO_LARGE. Then call `proposed`.
+    def propose(self, payload: bytes, beside: int = 0) -> int:
+        """Append an entry as `Raft.propose` does. Then call `proposed`.
 
         While the disk is at work entries gather, and leave together when it is done or a follower
         answers: they could not be saved here before, and few large messages cost less than many.
         """
-        return self.raft.propose(payload)
+        return self.raft.propose(payload, beside)
 
     def proposed(self, size: int) -> None:
         """Let go what was proposed, so many bytes, unless the disk is at work.
@@ -308,12 +306,13 @@ class Driver:
         self._notice()
         if self._started and not self._stopped:
             self._plan_tick()
+            self._holding.look()
 
     def _take(self, ready: Ready) -> None:
         self._send(ready)  # first: the others' disks are to work at the same time as this one's
         if ready.must_save:
             if ready.restore is not None:
-                self._restoring[ready.number] = _Restored(ready.restore, ready.number)
+                self._restoring[ready.number] = ready.restore
                 self._restored_to = ready.restore.index
             self.saver.save(ready)
         self._todo.extend(ready.apply)
@@ -332,6 +331,7 @@ class Driver:
         for to, message in ready.send:
             out.setdefault(to, []).append(message)
         for to, messages in out.items():
+            self._delays.sent(to, messages)
             self._machine.send(to, messages)
 
     def _notice(self) -> None:
@@ -348,9 +348,9 @@ class Driver:
                 if item.index > self._restored_to:  # else the snapshot has it
                     self._machine.apply(item)
                     self.applied = item.index
-            elif isinstance(item, _Restored):
-                self.applied = item.mark.index
-                self._machine.restored(item.mark)
+            elif isinstance(item, SnapshotMark):
+                self.applied = item.index
+                self._machine.restored(item)
             else:
                 self._release_reads(item, None)
             if self._clock() > end:

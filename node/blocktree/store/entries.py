@@ -8,34 +8,52 @@ from blocktree.fault import Fault
 from blocktree.keys import Member
 from blocktree.names import Digest
 from blocktree.raft import Entry, EntryKind
-from blocktree.sectors.check import Checked, read_transaction
-from blocktree.sectors.transaction import Command, Commit, Join, decode_command
+from blocktree.sectors.check import Checked, check_transaction
+from blocktree.sectors.transaction import Command, Commit, Join, Transaction, decode_command
 from blocktree.wire import decode
 
 _REMEMBERED_MAX = 4096
 _NO_BLOBS: tuple[Digest, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
-    """An entry's command; `checked` is its transaction, decoded, if it is a `Commit`."""
+    """An entry's command and the blobs that it introduces."""
 
     command: Command
-    checked: Checked | None = None
     blobs: tuple[Digest, ...] = _NO_BLOBS
+    _transaction: Transaction | None = None
+    _checked: Checked | None = None
+
+    @property
+    def checked(self) -> Checked | None:
+        """The transaction of a `Commit` with its headers; None if it will be refused.
+
+        A follower reads the headers only to apply them, while its disk is at work: whoever waits
+        for its acknowledgement does not wait for that.
+        """
+        if self._checked is None and self._transaction is not None:
+            try:
+                self._checked = check_transaction(self._transaction)
+            except Fault:
+                self._transaction = None
+        return self._checked
 
 
 def prepare(command: Command, checked: Checked | None = None) -> Prepared:
     """Gather what applying a command takes; a malformed one is refused when it is applied."""
-    if isinstance(command, Commit) and checked is None:
-        try:
-            checked = read_transaction(command.transaction)
-        except Fault:
-            return Prepared(command)
-    if checked is None:
+    if not isinstance(command, Commit):
         return Prepared(command)
-    changes = checked.transaction.changes
-    return Prepared(command, checked, tuple([d for change in changes for d in change.blobs]))
+    try:
+        transaction = (
+            checked.transaction
+            if checked
+            else decode(command.transaction, Transaction, exact=False)
+        )
+    except Fault:
+        return Prepared(command)
+    blobs = tuple([digest for change in transaction.changes for digest in change.blobs])
+    return Prepared(command, blobs, transaction, checked)
 
 
 class Entries:

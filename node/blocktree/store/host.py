@@ -11,7 +11,7 @@ from blocktree.store.clock import boot_clock
 from blocktree.store.worker import Worker
 
 # A quiet node wakes half as often as every 100 ms; three beats make the shortest election.
-_CONFIG = Config(heartbeat_ticks=4)
+_CONFIG = Config(heartbeat_ticks=4, hold_bytes_max=32 << 10)
 
 
 @dataclass(frozen=True, slots=True)
