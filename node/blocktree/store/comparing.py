@@ -95,7 +95,7 @@ def serve_rows(replica: Replica, request: GetRows) -> Rows:
     """Answer another node: nothing if it has the same, else what is here."""
     rows, complete = _range(replica, request.prefix, request.after, request.until)
     index = replica.driver.applied
-    if replica.doubt.active or replica.driver.restoring:
+    if replica.in_repair:
         raise Fault(Kind.BUSY, "this node is being repaired itself")
     if rows_digest(rows) == request.digest:
         return Rows(index, same=True)

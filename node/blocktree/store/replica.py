@@ -139,6 +139,11 @@ class Replica:
         applied = min(self.driver.applied, kept.last_index)
         return kept.term(applied) == self.driver.raft.term
 
+    @property
+    def in_repair(self) -> bool:
+        """Whether the table may be of another time than `applied` says, so nobody may go by it."""
+        return self.doubt.active or self.driver.restoring
+
     def not_leader(self) -> Fault:
         """What a request that only the leader can answer gets here."""
         fault = Fault(Kind.NOT_LEADER, "this node does not lead", next_step=self.leader_path)
@@ -262,8 +267,7 @@ class Replica:
 
     def _known(self) -> int:
         """The entry whose state the table is; 0 while that is not known."""
-        unknown = self.doubt.active or self.driver.restoring
-        return 0 if unknown else self.driver.applied
+        return 0 if self.in_repair else self.driver.applied
 
     def _goes_alone(self, digest: Digest, blob: Buffer) -> None:
         self.forwarder.forward([digest], [blob], blob)

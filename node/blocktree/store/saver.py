@@ -272,9 +272,9 @@ class Saver:
 
     @staticmethod
     def _answer(job: _Job) -> None:
-        refused = {id(item): fault for item, fault in job.refused}
+        refused = dict(job.refused)
         for item in job.blobs:
-            item.told(refused.get(id(item)))
+            item.told(refused.get(item))
 
 
 def _sync(disk: Disk, job: _Job) -> _Job:
